@@ -1,0 +1,124 @@
+"""Durable sagas: flows that sleep for months, survive any crash, and undo what they did when they fail.
+
+Everything public is here; nothing heavy is imported before it is used (PEP 562), so that ``import sagas`` brings in
+neither Ray nor Redis.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compensations import Compensation as Compensation
+    from compensations import Outcome as Outcome
+    from compensations import Retry as Retry
+    from sagas import testing as testing
+    from sagas.client import Client as Client
+    from sagas.client import Handle as Handle
+    from sagas.cluster import up as up
+    from sagas.connection import connect as connect
+    from sagas.description import Description as Description
+    from sagas.embedded import embedded as embedded
+    from sagas.engine.context import step as step
+    from sagas.errors import ActivityFailed as ActivityFailed
+    from sagas.errors import ActivityTimeout as ActivityTimeout
+    from sagas.errors import ArgumentMismatch as ArgumentMismatch
+    from sagas.errors import DefinitionError as DefinitionError
+    from sagas.errors import HistoryError as HistoryError
+    from sagas.errors import InvalidArgument as InvalidArgument
+    from sagas.errors import NondeterminismError as NondeterminismError
+    from sagas.errors import NotInSaga as NotInSaga
+    from sagas.errors import Overloaded as Overloaded
+    from sagas.errors import PayloadError as PayloadError
+    from sagas.errors import Permanent as Permanent
+    from sagas.errors import QueryFailed as QueryFailed
+    from sagas.errors import ReadOnlyError as ReadOnlyError
+    from sagas.errors import Rejected as Rejected
+    from sagas.errors import SagaAlreadyStarted as SagaAlreadyStarted
+    from sagas.errors import SagaCancelled as SagaCancelled
+    from sagas.errors import SagaClosed as SagaClosed
+    from sagas.errors import SagaError as SagaError
+    from sagas.errors import SagaFailed as SagaFailed
+    from sagas.errors import SagaNotFound as SagaNotFound
+    from sagas.errors import SagaParked as SagaParked
+    from sagas.errors import SagaTerminated as SagaTerminated
+    from sagas.errors import SagaTimedOut as SagaTimedOut
+    from sagas.errors import StepError as StepError
+    from sagas.errors import StoreUnavailable as StoreUnavailable
+    from sagas.errors import UnsafeStore as UnsafeStore
+    from sagas.kernel.activity import activity as activity
+    from sagas.kernel.flow import info as info
+    from sagas.kernel.flow import logger as logger
+    from sagas.kernel.flow import now as now
+    from sagas.kernel.flow import random as random
+    from sagas.kernel.flow import sleep as sleep
+    from sagas.kernel.flow import sleep_until as sleep_until
+    from sagas.kernel.flow import uuid4 as uuid4
+    from sagas.kernel.flow import wait_until as wait_until
+    from sagas.kernel.handlers import query as query
+    from sagas.kernel.handlers import signal as signal
+    from sagas.kernel.saga import saga as saga
+    from sagas.kernel.scope import compensating as compensating
+    from sagas.kernel.state import Status as Status
+
+_ORIGIN = {
+    "compensations": ("Compensation", "Outcome", "Retry"),
+    "sagas.client": ("Client", "Handle"),
+    "sagas.cluster": ("up",),
+    "sagas.connection": ("connect",),
+    "sagas.description": ("Description",),
+    "sagas.embedded": ("embedded",),
+    "sagas.engine.context": ("step",),
+    "sagas.errors": (
+        "ActivityFailed",
+        "ActivityTimeout",
+        "ArgumentMismatch",
+        "DefinitionError",
+        "HistoryError",
+        "InvalidArgument",
+        "NondeterminismError",
+        "NotInSaga",
+        "Overloaded",
+        "PayloadError",
+        "Permanent",
+        "QueryFailed",
+        "ReadOnlyError",
+        "Rejected",
+        "SagaAlreadyStarted",
+        "SagaCancelled",
+        "SagaClosed",
+        "SagaError",
+        "SagaFailed",
+        "SagaNotFound",
+        "SagaParked",
+        "SagaTerminated",
+        "SagaTimedOut",
+        "StepError",
+        "StoreUnavailable",
+        "UnsafeStore",
+    ),
+    "sagas.kernel.activity": ("activity",),
+    "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
+    "sagas.kernel.handlers": ("query", "signal"),
+    "sagas.kernel.saga": ("saga",),
+    "sagas.kernel.scope": ("compensating",),
+    "sagas.kernel.state": ("Status",),
+}
+_FROM = {name: module for module, names in _ORIGIN.items() for name in names}
+
+__all__ = [*sorted(_FROM), "testing"]  # noqa: PLE0604  # one table names what is public, and where it lives
+
+
+def __getattr__(name: str) -> Any:
+    if name == "testing":
+        return importlib.import_module("sagas.testing")
+    if name not in _FROM:
+        raise AttributeError(f"module 'sagas' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_FROM[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

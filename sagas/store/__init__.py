@@ -1,0 +1,1 @@
+"""The store: what is durable. See ``port.py`` for the contract."""

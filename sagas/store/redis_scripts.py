@@ -1,0 +1,47 @@
+"""The Lua scripts of the store, one operation each (``lua/*.lua``), and how one is run.
+
+Law: a script is called by its hash; a server that does not know it (restarted, SCRIPT FLUSH) is given it and asked
+once more, which is safe, because NOSCRIPT means that nothing ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+
+from redis.exceptions import NoScriptError
+
+from sagas.store.redis_errors import unavailable
+from sagas.store.redis_line import Line, Reply
+
+
+class Script:
+    """One script: its source and the hash Redis knows it by."""
+
+    __slots__ = ("name", "sha", "source")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.source = resources.files("sagas.store").joinpath("lua", f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+    async def run(self, line: Line, keys: Sequence[str], arguments: Sequence[object]) -> Reply:
+        """The script's reply. Raises StoreUnavailable."""
+        command = ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+        try:
+            return await line.call(*command)
+        except NoScriptError:
+            await line.call("SCRIPT", "LOAD", self.source)
+        try:
+            return await line.call(*command)
+        except NoScriptError as error:
+            raise unavailable(error, line.where) from error
+
+
+COMMIT = Script("commit")
+ENQUEUE = Script("enqueue")
+CLAIM = Script("claim")
+RENEW = Script("renew")
+RELEASE = Script("release")
+MEMBERS = Script("members")
