@@ -1,0 +1,77 @@
+"""A host as a Ray actor: owns shards, runs saga code, never the activities of users."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from typing import Any
+
+from actors.executor import PoolExecutor
+from actors.names import host_name, ray_namespace
+from actors.settings import ClusterSettings
+from sagas.connection import open_store
+from sagas.engine.attempt import AttemptRunner
+from sagas.engine.clock import SystemClock
+from sagas.engine.executor import InProcessExecutor
+from sagas.engine.host import Host, HostSettings
+from sagas.engine.routing import RoutingExecutor
+from sagas.engine.steps import decode_reports
+from sagas.kernel.registry import Registry
+from sagas.modules import load_modules
+
+
+class HostActor:
+    """``start`` may be called again and again; a restarted process is started by the next call."""
+
+    def __init__(self, slot: int, settings: ClusterSettings) -> None:
+        self._slot = slot
+        self._settings = settings
+        self._host: Host | None = None
+        self._executor: RoutingExecutor | None = None
+        self._starting = asyncio.Lock()
+        self._ended = asyncio.Event()
+
+    async def start(self) -> int:
+        """Claim shards and go to work, unless that is done; returns the process id."""
+        async with self._starting:
+            if self._host is None or self._host.stopped:
+                await self._start()
+        return os.getpid()
+
+    async def _start(self) -> None:
+        settings, clock = self._settings, SystemClock()
+        registry = Registry(load_modules(settings.modules))
+        store = await open_store(settings.url, settings.namespace)
+        # A fresh owner a process: a lease of the dead one is never mistaken for ours.
+        owner = f"{host_name(self._slot)}-{uuid.uuid4().hex[:8]}"
+        host = Host(store, registry, clock, HostSettings(owner=owner, lease_ms=settings.lease_ms))
+        local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
+        pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace))
+        self._executor = RoutingExecutor(local, pool)
+        await host.start(self._executor)
+        self._host = host
+
+    async def live(self) -> None:
+        """Returns when this host was drained; a call that fails tells its caller at once that the process died."""
+        await self._ended.wait()
+
+    async def deliver(self, blob: bytes) -> None:
+        """A batch of reports from a worker. Repeats and late ones are dropped by the instance they are for."""
+        if self._host is not None and not self._host.stopped:
+            reports = decode_reports(blob)
+            assert self._executor is not None, "started together with the host"
+            self._executor.settled(reports)
+            self._host.deliver(reports)
+
+    async def drain(self) -> None:
+        """Record what still runs, commit, hand the shards back."""
+        if self._host is not None:
+            await self._host.stop()
+        if self._executor is not None:
+            await self._executor.close()
+        self._ended.set()
+
+    async def describe(self) -> dict[str, Any]:
+        """Slot, process id, and the shards it owns now."""
+        return {"slot": self._slot, "pid": os.getpid(), "shards": [] if self._host is None else self._host.shards}

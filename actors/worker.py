@@ -1,0 +1,99 @@
+"""A worker as a Ray actor: runs activities of one queue and reports to the hosts that asked."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections import OrderedDict
+from typing import Any
+
+from actors.calls import Peer
+from actors.names import dispatcher_name, ray_namespace
+from actors.settings import ClusterSettings
+from sagas.engine.attempt import AttemptRunner, withdrawn
+from sagas.engine.clock import SystemClock
+from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports
+from sagas.kernel.registry import Registry
+from sagas.modules import load_modules
+
+REMEMBERED = 10_000
+"""Attempts whose repeats are recognised after they have ended."""
+
+
+class WorkerActor:
+    """Runs what it is given at once; how much that is, the dispatcher's credits decide."""
+
+    def __init__(self, queue: str, name: str, settings: ClusterSettings) -> None:
+        self._name = name
+        self._namespace = ray_namespace(settings.namespace)
+        self._runner = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.credits)
+        self._dispatcher = Peer(dispatcher_name(queue), self._namespace)
+        self._hosts: dict[str, Peer] = {}
+        self._running: dict[StepKey, tuple[int, asyncio.Task[StepReport]]] = {}
+        self._ended: OrderedDict[tuple[StepKey, int], StepReport] = OrderedDict()
+        self._reports: dict[str, list[StepReport]] = {}
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._flushing = False
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> int:
+        """The process id; the modules were loaded when the process began."""
+        return os.getpid()
+
+    async def live(self) -> None:
+        """Returns when it was stopped; a call that fails tells its caller at once that the process died."""
+        await self._stopped.wait()
+
+    async def run(self, host: str, blob: bytes) -> None:
+        """Begin these attempts. One that runs here already is not begun twice; one that has ended reports again."""
+        for task in decode_tasks(blob):
+            ended = self._ended.get((task.key, task.attempt))
+            if ended is not None:
+                self._report(host, ended)
+            elif self._running.get(task.key, (0, None))[0] != task.attempt:
+                attempt = asyncio.get_running_loop().create_task(self._runner.run(task))
+                self._running[task.key] = (task.attempt, attempt)
+                attempt.add_done_callback(functools.partial(self._done, host, task))
+
+    async def cancel(self, keys: list[tuple[str, str, int]]) -> None:
+        """Ask attempts to stop; each still reports."""
+        for key in keys:
+            found = self._running.get(StepKey(*key))
+            if found is not None:
+                found[1].cancel()
+
+    async def stop(self) -> None:
+        """No more attempts will come."""
+        self._stopped.set()
+
+    def _done(self, host: str, task: StepTask, attempt: asyncio.Task[StepReport]) -> None:
+        if self._running.get(task.key, (0, None))[1] is attempt:
+            del self._running[task.key]
+        report = withdrawn(task) if attempt.cancelled() else attempt.result()
+        self._ended[task.key, task.attempt] = report
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+        self._report(host, report)
+
+    def _report(self, host: str, report: StepReport) -> None:
+        self._reports.setdefault(host, []).append(report)
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """What has ended since the last flush, in one call a host and one to the dispatcher."""
+        self._flushing = False
+        ended: list[tuple[str, str, int]] = []
+        for host, reports in self._reports.items():
+            ended += [(report.id, report.run_id, report.step) for report in reports]
+            peer = self._hosts.setdefault(host, Peer(host, self._namespace))
+            self._background(peer.insist("deliver", encode_reports(reports), until=self._stopped.is_set))
+        self._reports = {}
+        self._background(self._dispatcher.insist("done", self._name, ended, until=self._stopped.is_set))
+
+    def _background(self, work: Any) -> None:
+        call = asyncio.get_running_loop().create_task(work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)

@@ -1,0 +1,80 @@
+"""From the fold of a history to what the store shows of it: head, index entries, notices. Pure."""
+
+from __future__ import annotations
+
+import msgpack
+
+from sagas.kernel.events import RunStarted
+from sagas.kernel.state import RunState
+from sagas.kernel.state import Status as RunStatus
+from sagas.store.port import Head, Status
+
+_STORED = {
+    RunStatus.RUNNING: Status.RUNNING,
+    RunStatus.COMPLETED: Status.COMPLETED,
+    RunStatus.FAILED: Status.FAILED,
+    RunStatus.CANCELLED: Status.CANCELLED,
+    RunStatus.TIMED_OUT: Status.TIMED_OUT,
+    RunStatus.TERMINATED: Status.TERMINATED,
+}
+_PUBLIC = {stored: public for public, stored in _STORED.items()}
+
+
+def public_status(status: Status) -> RunStatus:
+    """The status users see."""
+    return _PUBLIC[status]
+
+
+def head_of(
+    state: RunState,
+    started: RunStarted,
+    *,
+    version: int,
+    parked_timer_ms: int,
+    waiting: tuple[tuple[str, str, int], ...],
+    closed_ms: int,
+) -> Head:
+    """The head of a run as it stands."""
+    return Head(
+        status=_STORED[state.status],
+        run_id=started.run_id,
+        type=started.type,
+        version=version,
+        events=state.events,
+        started_ms=started.at_ms,
+        closed_ms=closed_ms,
+        compensation=state.compensation.value,
+        parked=state.parked,
+        parked_timer_ms=parked_timer_ms,
+        paused=state.paused,
+        waiting=waiting,
+        attributes=started.attributes,
+    )
+
+
+def index_names(head: Head) -> set[str]:
+    """The indexes an instance with this head stands in."""
+    names = {f"status:{public_status(head.status).value}", f"type:{head.type}"}
+    if head.parked or head.compensation == "stuck":
+        names.add("attention")
+    return names
+
+
+def index_changes(before: Head | None, after: Head) -> tuple[tuple[str, int | None], ...]:
+    """Index entries to add (with the start time as score) and to remove."""
+    old = set() if before is None else index_names(before)
+    new = index_names(after)
+    added = [(name, after.started_ms) for name in sorted(new - old)]
+    return (*added, *((name, None) for name in sorted(old - new)))
+
+
+def notice_of(id: str, run_id: str) -> bytes:
+    """What a shard publishes when a run has ended or parked: whose result may be asked for now."""
+    packed: bytes = msgpack.packb((id, run_id))
+    return packed
+
+
+def decode_notice(payload: bytes) -> tuple[str, str]:
+    """(id, run_id) of a notice."""
+    id, run_id = msgpack.unpackb(payload)
+    return id, run_id

@@ -1,0 +1,470 @@
+"""A host: owns shards and brings mail, results and timers to their instances. asyncio only; Ray is a shell around it.
+
+Law: an activation runs from a plain callback of the host's loop; every wait is for an event, a due time or the
+store; what goes wrong in one instance never stops the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sagas.engine.clock import Clock
+from sagas.engine.executor import Executor
+from sagas.engine.flush import Flush, Written
+from sagas.engine.leases import Leases
+from sagas.engine.message import Reply, decode_message
+from sagas.engine.resident import Due, Effects, Input, MailInput, Resident, Turn
+from sagas.engine.shard import Shard, entry_order
+from sagas.engine.steps import StepKey, StepReport
+from sagas.errors import HistoryError, StoreUnavailable
+from sagas.kernel.registry import Registry
+from sagas.store.keys import shard_of
+from sagas.store.port import Claim, Mail, Store
+
+log = logging.getLogger("sagas.engine")
+
+OnCommitted = Callable[[Turn], None]
+"""Told of every turn that was made durable, in order; must return at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """``residents``: instances kept in memory a shard. ``lease_ms`` None: no other host exists, nothing is renewed."""
+
+    owner: str
+    lease_ms: int | None = 4000
+    residents: int = 1000
+    timer_limit: int = 500
+    mail_block_ms: int = 1000
+
+
+class Host:
+    """See the module's law. ``start`` and ``stop`` once each."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        settings: HostSettings,
+        on_committed: OnCommitted = lambda _turn: None,
+    ) -> None:
+        self.registry = registry
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._on_committed = on_committed
+        self._executor: Executor | None = None
+        self._shards: dict[int, Shard] = {}
+        self._stopped = False
+        self._draining = False
+        self._turning = False
+        self._loads: dict[str, None] = {}
+        self._in_flight: dict[StepKey, int] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._errands: set[asyncio.Task[None]] = set()
+        self._load_wanted = asyncio.Event()
+        self._timer_wanted = asyncio.Event()
+        self._mail_wanted = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._loading = False
+        self._flush = Flush(store, self, self._is_stopping)
+        self._flush.on_rest = self._check_quiet
+        ttl_ms = settings.lease_ms or 2**40
+        self._leases = Leases(store, _Holder(self), settings.owner, ttl_ms, self._is_stopping)
+
+    # --- life
+
+    async def start(self, executor: Executor) -> None:
+        """Claim shards and go to work.
+
+        Raises: StoreUnavailable.
+        """
+        self._executor = executor
+        await self._leases.balance()
+        loops = [self._flush.run(), self._mail_loop(), self._timer_loop(), self._load_loop()]
+        if self._settings.lease_ms is not None:
+            loops.append(self._leases.run())
+        self._tasks = [asyncio.get_running_loop().create_task(self._supervised(each)) for each in loops]
+
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """Run no more saga code, wait up to ``grace_s`` for the steps in flight and record them, hand the shards back.
+
+        Steps that still run then are left to the executor's close; the next owner makes another attempt.
+        """
+        self._draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._until_quiet()
+        except TimeoutError:
+            log.warning("%d steps still run after %g s; they will be tried again", len(self._in_flight), grace_s)
+        try:
+            await self._flush.once()
+            self._stopped = True
+            await self._leases.leave()
+        except StoreUnavailable as error:
+            log.warning("could not hand the shards back (%s): other hosts wait for the leases to run out", error)
+        self.kill()
+        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+
+    def kill(self) -> None:
+        """End as a crash would: nothing more is written or released."""
+        self._stopped = True
+        for task in (*self._tasks, *self._errands):
+            task.cancel()
+        for shard in self._shards.values():
+            shard.forget()
+        self._shards.clear()
+
+    def _is_stopping(self) -> bool:
+        return self._stopped
+
+    async def _supervised(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("a loop of host %s ended; the host stops, others take its shards over", self._settings.owner)
+            self.kill()
+
+    @property
+    def shards(self) -> list[int]:
+        """The shards it owns now."""
+        return sorted(self._shards)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has ended (by itself or by ``stop``)."""
+        return self._stopped
+
+    def claims(self) -> list[Claim]:
+        """Of the shards it owns."""
+        return [shard.claim for shard in self._shards.values()]
+
+    # --- shards come and go
+
+    async def take(self, claim: Claim) -> None:
+        """A shard is ours: look at its mail, its timers and what was in flight; sleepers stay asleep."""
+        shard = self._shards[claim.shard] = Shard(claim=claim, sequence=claim.sequence)
+        shard.next_due_ms = self._clock.now_ms()
+        for id in await self._store.busy(claim.shard):
+            self._want_load(shard, id)
+        self._timer_wanted.set()
+        self._mail_wanted.set()
+
+    def lose(self, shard: Shard, why: str) -> None:
+        """Drop a shard with everything that was not acknowledged."""
+        if self._shards.get(shard.number) is shard:
+            log.warning("host %s lost shard %d: %s", self._settings.owner, shard.number, why)
+            del self._shards[shard.number]
+            shard.forget()
+            self._check_quiet()
+
+    async def give_up(self, shards: set[int]) -> list[Claim]:
+        """Commit what is open of these shards and drop them."""
+        await self._flush.once()
+        given = [self._shards.pop(number) for number in shards if number in self._shards]
+        for shard in given:
+            shard.forget()
+        return [shard.claim for shard in given]
+
+    def _owned(self, id: str) -> Shard | None:
+        return self._shards.get(shard_of(id))
+
+    # --- inputs
+
+    async def _mail_loop(self) -> None:
+        while not self._stopped and not self._draining:
+            if not self._shards:
+                await self._mail_wanted.wait()
+            self._mail_wanted.clear()
+            try:
+                await self.read_mail(self._settings.mail_block_ms)
+            except StoreUnavailable as error:
+                log.warning("the mailbox cannot be read: %s", error)
+                await asyncio.sleep(0.2)
+
+    async def read_mail(self, block_ms: int) -> int:
+        """Read what is in the mailboxes past what was read; returns how many messages were new."""
+        after = {number: shard.read_upto for number, shard in self._shards.items()}
+        return self._receive(await self._store.read_mail(after, block_ms)) if after else 0
+
+    def _receive(self, mails: Sequence[Mail]) -> int:
+        new = 0
+        for mail in mails:
+            shard = self._shards.get(mail.shard)
+            # Two readers may have asked at once; an entry is taken once.
+            if shard is None or entry_order(mail.entry) <= entry_order(shard.read_upto):
+                continue
+            shard.read_upto = mail.entry
+            new += 1
+            try:
+                self._feed(shard, mail.id, MailInput(mail.entry, decode_message(mail.body)))
+            except HistoryError as error:
+                log.warning("mail %s for %r stays in the mailbox: %s", mail.entry, mail.id, error)
+        return new
+
+    def deliver(self, reports: Sequence[StepReport]) -> None:
+        """Take what became of steps. Reports of shards that are another's are dropped: it asks again."""
+        for report in reports:
+            if self._in_flight.get(report.key) == report.attempt:
+                del self._in_flight[report.key]
+            shard = self._owned(report.id)
+            if shard is not None:
+                self._feed(shard, report.id, report)
+        self._check_quiet()
+
+    def _feed(self, shard: Shard, id: str, each: Input) -> None:
+        resident = shard.residents.get(id)
+        if resident is None or resident.dropped:
+            shard.waiting.setdefault(id, []).append(each)
+            if resident is None:
+                self._want_load(shard, id)
+            return
+        resident.inputs.append(each)
+        self._make_dirty(shard, id)
+
+    # --- loading
+
+    def _want_load(self, shard: Shard, id: str) -> None:
+        shard.waiting.setdefault(id, [])
+        self._loads[id] = None
+        self._quiet.clear()
+        self._load_wanted.set()
+
+    async def _load_loop(self) -> None:
+        while not self._stopped:
+            await self._load_wanted.wait()
+            self._load_wanted.clear()
+            while self._loads and not self._stopped:
+                ids = list(self._loads)[:500]
+                self._loading = True
+                try:
+                    await self._load(ids)
+                except StoreUnavailable as error:
+                    log.warning("%d instances cannot be loaded: %s", len(ids), error)
+                    await asyncio.sleep(0.2)
+                finally:
+                    self._loading = False
+            self._check_quiet()
+
+    async def _load(self, ids: list[str]) -> None:
+        loads = await self._store.load(ids)
+        for id, loaded in zip(ids, loads, strict=True):
+            self._loads.pop(id, None)
+            shard = self._owned(id)
+            if shard is None or id not in shard.waiting or id in shard.residents:
+                continue
+            resident = Resident(id, self.registry)
+            resident.load(loaded, self._clock.now_ms(), self._in_flight.__contains__)
+            resident.inputs.extend(shard.waiting.pop(id))
+            shard.residents[id] = resident
+            self._make_dirty(shard, id)
+
+    # --- turns
+
+    def _make_dirty(self, shard: Shard, id: str) -> None:
+        shard.dirty[id] = None
+        self._quiet.clear()
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Give every instance with inputs its turn. A plain callback: no task is current while saga code runs."""
+        self._turning = False
+        now_ms = self._clock.now_ms()
+        for shard in list(self._shards.values()):
+            for id in list(shard.dirty):
+                del shard.dirty[id]
+                resident = shard.residents.get(id)
+                if resident is not None and not resident.dropped:
+                    self._turn_one(shard, resident, now_ms)
+        self._flush.want()
+        self._check_quiet()
+
+    def _turn_one(self, shard: Shard, resident: Resident, now_ms: int) -> None:
+        shard.residents.move_to_end(resident.id)
+        try:
+            turn = resident.turn(now_ms, run=not self._draining)
+        except Exception:
+            # A defect of ours, not of the saga: its mail stays in the mailbox, and nobody else waits for it.
+            log.exception("instance %r cannot be run on this host", resident.id)
+            resident.unreadable, resident.dropped = "an internal error, see the host's log", True
+            return
+        resident.dropped = turn.drop
+        resident.in_commit += 1
+        shard.turns.append((resident, turn))
+        if resident.inputs and not turn.drop:
+            self._make_dirty(shard, resident.id)
+
+    # --- the flush's owner
+
+    def shards_to_flush(self) -> list[Shard]:
+        """Those with turns to write or to answer."""
+        return [shard for shard in self._shards.values() if shard.turns]
+
+    def release(self, shard: Shard, written: Written) -> None:
+        """The turns are durable: do what they wanted done."""
+        if self._shards.get(shard.number) is not shard:
+            return
+        effects = Effects()
+        for resident, turn in written:
+            resident.in_commit -= 1
+            shard.due_in_hand.discard(resident.id)
+            effects.dispatch += turn.effects.dispatch
+            effects.cancel += turn.effects.cancel
+            effects.replies += turn.effects.replies
+            if turn.transition is not None:
+                shard.due_by(turn.transition.timer_ms)
+                self._on_committed(turn)
+            if turn.drop:
+                self._drop(shard, resident)
+        if shard.more_due:
+            shard.due_by(self._clock.now_ms())
+        self._timer_wanted.set()
+        self._do(effects)
+        shard.passivate(self._settings.residents)
+
+    def _do(self, effects: Effects) -> None:
+        assert self._executor is not None, "nothing is released before start"
+        self._in_flight.update((task.key, task.attempt) for task in effects.dispatch)
+        if effects.dispatch:
+            self._executor.dispatch(effects.dispatch)
+        if effects.cancel:
+            self._executor.cancel(effects.cancel)
+        for channel, reply in effects.replies:
+            self._run_errand(self._reply(channel, reply))
+
+    async def redo(self, shard: Shard, written: Written, ids: frozenset[str]) -> None:
+        """A run wanted to end while newer mail for it waits: load it again, with that mail; the rest is sent again."""
+        again: Written = []
+        for resident, turn in written:
+            if resident.id in ids:
+                self._undo_turn(shard, resident, turn.inputs)
+            else:
+                again.append((resident, turn))
+        later = [(resident, turn) for resident, turn in shard.turns if resident.id in ids]
+        for resident, turn in later:
+            self._undo_turn(shard, resident, turn.inputs)
+        shard.turns[:0] = again
+        shard.turns = [(resident, turn) for resident, turn in shard.turns if resident.id not in ids]
+        await self.read_mail(0)
+        for id in ids:
+            dropped = shard.residents.pop(id, None)
+            if dropped is not None:
+                shard.waiting.setdefault(id, []).extend(dropped.inputs)
+                dropped.evict()
+            shard.dirty.pop(id, None)
+            self._want_load(shard, id)
+        self._flush.want()
+
+    def _undo_turn(self, shard: Shard, resident: Resident, inputs: Iterable[Input]) -> None:
+        resident.dropped = True
+        shard.waiting.setdefault(resident.id, []).extend(inputs)
+
+    def _drop(self, shard: Shard, resident: Resident) -> None:
+        """It parked, or recorded facts its coroutines have not seen: the next input loads it anew."""
+        if shard.residents.get(resident.id) is resident:
+            del shard.residents[resident.id]
+            resident.evict()
+            if resident.inputs:
+                shard.waiting.setdefault(resident.id, [])[:0] = resident.inputs
+            if resident.id in shard.waiting:
+                self._want_load(shard, resident.id)
+
+    # --- timers
+
+    async def _timer_loop(self) -> None:
+        while not self._stopped and not self._draining:
+            self._timer_wanted.clear()
+            await self._clock.wait(self._timer_wanted, self.next_due_ms())
+            try:
+                await self.fire_due()
+            except StoreUnavailable as error:
+                log.warning("the timers cannot be read: %s", error)
+                await asyncio.sleep(0.2)
+
+    def next_due_ms(self) -> int | None:
+        """When the timer sets must be looked at next."""
+        due = [shard.next_due_ms for shard in self._shards.values() if shard.next_due_ms is not None]
+        return min(due, default=None)
+
+    async def fire_due(self) -> None:
+        """Give every instance whose timer is due its turn, up to a limit a shard: the rest follows after the commit."""
+        now_ms = self._clock.now_ms()
+        for shard in list(self._shards.values()):
+            if shard.next_due_ms is None or shard.next_due_ms > now_ms:
+                continue
+            shard.next_due_ms = None
+            limit = self._settings.timer_limit + len(shard.due_in_hand)
+            due, following = await self._store.timers(shard.number, now_ms, limit)
+            shard.more_due = len(due) == limit
+            if not shard.more_due:
+                shard.due_by(following)
+            for id, _ in due:
+                if id not in shard.due_in_hand:
+                    shard.due_in_hand.add(id)
+                    self._feed(shard, id, Due())
+        self._check_quiet()
+
+    # --- errands and rest
+
+    async def _reply(self, channel: str, reply: Reply) -> None:
+        await self._store.publish(channel, reply.encode())
+
+    def _run_errand(self, work: Coroutine[Any, Any, None]) -> None:
+        """Best effort, in the background: whoever misses it asks again."""
+        errand = asyncio.get_running_loop().create_task(work)
+        self._errands.add(errand)
+        errand.add_done_callback(self._errand_done)
+
+    def _errand_done(self, errand: asyncio.Task[None]) -> None:
+        self._errands.discard(errand)
+        if not errand.cancelled() and (error := errand.exception()) is not None:
+            log.warning("a reply was not sent: %s", error)
+        self._check_quiet()
+
+    def _at_rest(self) -> bool:
+        busy = self._turning or self._loads or self._loading or self._in_flight or self._errands
+        return not busy and not self._flush.in_flight and not any(s.turns or s.dirty for s in self._shards.values())
+
+    def _check_quiet(self) -> None:
+        if self._at_rest():
+            self._quiet.set()
+        else:
+            self._quiet.clear()
+
+    async def _until_quiet(self) -> None:
+        self._check_quiet()
+        await self._quiet.wait()
+
+    async def rest(self) -> None:
+        """Wait until nothing is left to do at this instant: no mail, no turn, no commit, no step in flight."""
+        while not self._stopped:
+            await self.read_mail(0)
+            await self.fire_due()
+            self._check_quiet()
+            if self._quiet.is_set() and not await self.read_mail(0):
+                return
+            await self._quiet.wait()
+
+
+class _Holder:
+    """What the leases see of a host (they name shards by number)."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.claims = host.claims
+        self.take = host.take
+        self.give_up = host.give_up
+
+    def lose(self, shard: int, why: str) -> None:
+        owned = self._host._shards.get(shard)
+        if owned is not None:
+            self._host.lose(owned, why)

@@ -1,0 +1,82 @@
+"""Which shards this host owns: membership, a fair share of leases, their renewal.
+
+Law: a lease is liveness only; what may be written is decided by the fence token in the commit. A host that cannot renew
+goes on until a commit tells it that it was fenced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from sagas.errors import StoreUnavailable
+from sagas.store.port import SHARDS, Claim, Store
+
+log = logging.getLogger("sagas.engine")
+
+
+class Holder(Protocol):
+    """What the leases tell the host."""
+
+    def claims(self) -> Iterable[Claim]: ...
+    async def take(self, claim: Claim) -> None: ...
+    async def give_up(self, shards: set[int]) -> list[Claim]:
+        """Commit what is open of ``shards`` and drop them; returns their claims for the release."""
+        ...
+
+    def lose(self, shard: int, why: str) -> None: ...
+
+
+class Leases:
+    """Claims, renews and hands over shards for one owner."""
+
+    def __init__(self, store: Store, holder: Holder, owner: str, ttl_ms: int, stopping: Callable[[], bool]) -> None:
+        self._store = store
+        self._holder = holder
+        self._owner = owner
+        self._ttl_ms = ttl_ms
+        self._stopping = stopping
+
+    async def run(self) -> None:
+        """Keep a fair share until stopped."""
+        while not self._stopping():
+            await asyncio.sleep(self._ttl_ms / 3000)
+            try:
+                await self.balance()
+            except StoreUnavailable as error:
+                log.warning("leases could not be renewed: %s", error)
+
+    async def balance(self) -> None:
+        """One round: renew what is held, release what is too much, claim what is free."""
+        members = await self._store.members(self._owner, self._ttl_ms)
+        held = {claim.shard: claim for claim in self._holder.claims()}
+        kept = set(await self._store.renew(list(held.values()), self._owner, self._ttl_ms)) if held else set()
+        for shard in held.keys() - kept:
+            self._holder.lose(shard, "its lease ran out and another host took it")
+        share = math.ceil(SHARDS / max(1, len(members)))
+        if len(kept) > share:
+            too_many = set(sorted(kept)[share:])
+            await self._store.release(await self._holder.give_up(too_many), self._owner)
+        elif len(kept) < share:
+            await self._claim(share - len(kept), kept, members)
+
+    async def _claim(self, wanted: int, held: set[int], members: list[str]) -> None:
+        # Each host begins at another place of the ring, so that hosts that start together do not race for one shard.
+        place = members.index(self._owner) if self._owner in members else 0
+        start = place * SHARDS // max(1, len(members))
+        ring = [(start + step) % SHARDS for step in range(SHARDS)]
+        for shard in (number for number in ring if number not in held):
+            if wanted == 0 or self._stopping():
+                return
+            claim = await self._store.claim(shard, self._owner, self._ttl_ms)
+            if claim is not None:
+                wanted -= 1
+                await self._holder.take(claim)
+
+    async def leave(self) -> None:
+        """Hand everything back: other hosts need not wait for the leases to run out."""
+        await self._store.release(list(self._holder.claims()), self._owner)
+        await self._store.members(self._owner, 0)

@@ -1,0 +1,132 @@
+"""What travels through a mailbox: a client's request to one instance, as msgpack, with explicit integer tags.
+
+Law: a body is written by a client and read by any later host; fields are added only at the end, with a default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import msgpack
+
+from sagas.errors import HistoryError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """The envelope every kind shares. ``trace`` is the sender's W3C traceparent, or ""."""
+
+    TAG: ClassVar[int] = 0
+    message_id: str
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Message):
+    """Begin a run."""
+
+    TAG: ClassVar[int] = 1
+    run_id: str
+    type: str
+    args: bytes
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal(Message):
+    """Call a signal handler."""
+
+    TAG: ClassVar[int] = 2
+    name: str
+    args: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query(Message):
+    """Ask a query handler; the answer goes to the channel ``reply_to``."""
+
+    TAG: ClassVar[int] = 3
+    name: str
+    args: bytes
+    reply_to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(Message):
+    """Ask the run to cancel."""
+
+    TAG: ClassVar[int] = 4
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminate(Message):
+    """End the run at once; no code runs."""
+
+    TAG: ClassVar[int] = 5
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume(Message):
+    """Let a parked or paused run go on."""
+
+    TAG: ClassVar[int] = 6
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Message):
+    """Record mail from now on, but run no code."""
+
+    TAG: ClassVar[int] = 7
+    by: str = ""
+
+
+_KINDS: dict[int, type[Message]] = {kind.TAG: kind for kind in (Start, Signal, Query, Cancel, Terminate, Resume, Pause)}
+
+
+def encode_message(message: Message) -> bytes:
+    """As put into a mailbox."""
+    values = [getattr(message, each.name) for each in fields(message)]
+    packed: bytes = msgpack.packb((message.TAG, *values))
+    return packed
+
+
+def decode_message(body: bytes) -> Message:
+    """The typed form of a mailbox entry.
+
+    Raises: HistoryError when the bytes are damaged or of a newer version; the entry stays in the mailbox then.
+    """
+    try:
+        tag, *values = msgpack.unpackb(body, strict_map_key=False)
+        kind = _KINDS[tag]
+        names = [each.name for each in fields(kind)]
+        if len(values) > len(names):
+            raise KeyError(tag)
+        return kind(**dict(zip(names, values, strict=False)))
+    except (KeyError, TypeError) as error:
+        raise HistoryError("a message of a newer version is in the mailbox: upgrade this host") from error
+    except Exception as error:
+        raise HistoryError(f"a message of {len(body)} bytes is damaged: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to a query: an encoded value, or the error's (cause_type, message)."""
+
+    message_id: str
+    value: bytes | None = None
+    error: tuple[str, str] | None = None
+
+    def encode(self) -> bytes:
+        """As published on the asker's channel."""
+        packed: bytes = msgpack.packb((self.message_id, self.value, self.error))
+        return packed
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Reply:
+        """The typed form of a published reply."""
+        message_id, value, error = msgpack.unpackb(payload, use_list=False)
+        return cls(message_id=message_id, value=value, error=error)

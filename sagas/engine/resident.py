@@ -1,0 +1,552 @@
+"""An instance while a host has it in memory: inputs in, one transition and its side effects out. No I/O.
+
+Law: a transition is built from inputs alone and takes effect in memory at once; what it does to the world
+(``Effects``) waits until the store has acknowledged it. If that never comes, the resident is dropped and loaded anew.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from compensations import Outcome
+from sagas.engine.heads import head_of, index_changes, notice_of
+from sagas.engine.message import Cancel, Message, Pause, Query, Reply, Resume, Signal, Start, Terminate
+from sagas.engine.retrying import RetryAt, after_failure
+from sagas.engine.steps import (
+    Attempt,
+    StepKey,
+    StepReport,
+    StepTask,
+    decode_attempts,
+    encode_attempts,
+)
+from sagas.errors import HistoryError, NondeterminismError, QueryFailed
+from sagas.kernel.activity import StepOptions
+from sagas.kernel.events import (
+    Activated,
+    CancelRequested,
+    CompensationCompleted,
+    CompensationFailed,
+    CompensationScheduled,
+    Event,
+    Parked,
+    Paused,
+    Resumed,
+    RunStarted,
+    RunTerminated,
+    SignalReceived,
+    StepCancelRequested,
+    StepCompleted,
+    StepFailed,
+    StepScheduled,
+    TimerFired,
+    decode_chunk,
+    encode_chunk,
+)
+from sagas.kernel.failure import Failure
+from sagas.kernel.instance import Instance
+from sagas.kernel.registry import Registry
+from sagas.kernel.state import OpenStep, RunState
+from sagas.store.head import decode_head, encode_head
+from sagas.store.port import Head, Loaded, Transition
+
+CODE = "code"
+"""The kind of wait of an instance whose saga type no host here knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailInput:
+    """A message and the mailbox entry it came in."""
+
+    entry: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A timer or a retry of this instance has fallen due."""
+
+
+Input = MailInput | StepReport | Due
+
+
+@dataclass(slots=True)
+class Effects:
+    """What may be done to the world once the transition is durable."""
+
+    dispatch: list[StepTask] = field(default_factory=list)
+    cancel: list[StepKey] = field(default_factory=list)
+    replies: list[tuple[str, Reply]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of a resident: its transition (None: nothing to write), its effects, the mail it needs no more."""
+
+    transition: Transition | None
+    effects: Effects
+    discard: tuple[str, ...]
+    run: RunStarted | None = None
+    position: int = 0  # index of the first event in the run's history
+    events: tuple[Event, ...] = ()
+    opened: Mapping[int, Event] = field(default_factory=dict)  # what ``events`` end: their StepScheduled, TimerSet, ...
+    inputs: tuple[Input, ...] = ()
+    drop: bool = False  # the resident is unusable once this is committed (it parked)
+
+
+class Resident:
+    """One instance in memory."""
+
+    def __init__(self, id: str, registry: Registry, draw: Callable[[], float] = random.random) -> None:
+        self.id = id
+        self.inputs: list[Input] = []
+        self.head: Head | None = None
+        self.version = 0
+        self.attempts: dict[int, Attempt] = {}
+        self.in_commit = 0  # transitions handed to the flush and not acknowledged yet
+        self._registry = registry
+        self._draw = draw
+        self._state = RunState()
+        self._instance: Instance | None = None
+        self._unapplied = False  # facts are recorded that no code has seen
+        self._blocked = ""  # why its code cannot run here (unknown type, history of a newer version)
+        self._mail: list[str] = []
+        self._facts: list[Event] = []
+        self._effects = Effects()
+        self._discard: list[str] = []
+        self._notice = False
+        self._admits = False
+        self.unreadable = ""  # why its history cannot be read; its mail stays in the mailbox
+        self.dropped = False  # it parked: of no use once its last turn is committed
+
+    # --- coming and going
+
+    def load(self, loaded: Loaded, now_ms: int, in_flight: Callable[[StepKey], bool]) -> None:
+        """Take over what the store has. Steps that nobody runs any more are taken up as lost attempts."""
+        if loaded.head is None:
+            return
+        self.head = decode_head(loaded.head)
+        self.version = len(loaded.chunks)
+        history: list[Event] = []
+        try:
+            for chunk in loaded.chunks:
+                history.extend(decode_chunk(chunk))
+        except HistoryError as error:
+            self.unreadable = str(error)
+            return
+        self.attempts = decode_attempts(loaded.steps)
+        self._rebuild(history)
+        for step, open_step in self._state.steps.items():
+            attempt = self.attempts.setdefault(step, Attempt(scheduled_ms=open_step.at_ms))
+            if attempt.next_ms == 0 and not in_flight(self.key(step)):
+                self.inputs.append(self._lost(step, attempt, now_ms))
+
+    def _rebuild(self, history: Sequence[Event]) -> None:
+        """The fold of the history, and the coroutines where this host has the code for them."""
+        self._state = RunState()
+        self._state.evolve_all(history)
+        started = self._state.started
+        if started is None:
+            return
+        saga_type = self._registry.saga(started.type)
+        if saga_type is None:
+            self._blocked = _no_code(started.type)
+            return
+        try:
+            self._instance = Instance.replay(saga_type, history, self._registry.learn)
+        except NondeterminismError as error:
+            self._blocked = f"{type(error).__name__}: {error}"
+        else:
+            self._state = self._instance.state
+
+    def evict(self) -> None:
+        """Let the coroutines go."""
+        if self._instance is not None:
+            self._instance.evict()
+            self._instance = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no run that goes on."""
+        return self._state.started is None or self._state.closed
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may be dropped from memory."""
+        return not self.inputs and self.in_commit == 0
+
+    @property
+    def run_id(self) -> str:
+        """Of the current run, "" before the first."""
+        return "" if self._state.started is None else self._state.started.run_id
+
+    def key(self, step: int) -> StepKey:
+        """Of a step of the current run."""
+        return StepKey(self.id, self.run_id, step)
+
+    # --- a turn
+
+    def turn(self, now_ms: int, *, run: bool = True) -> Turn:
+        """Take in what has arrived (up to the start of another run) and make the transition it leads to.
+
+        ``run=False`` records it but runs no code: the next owner's first turn does.
+        """
+        if self.unreadable:
+            return self._refuse()
+        now_ms = max(now_ms, self._state.last_ms)
+        taken = self._take()
+        self._mail, self._facts, self._discard, self._notice = [], [], [], False
+        self._effects = Effects()
+        queries: list[MailInput] = []
+        retried = False
+        for each in taken:
+            if isinstance(each, MailInput):
+                if isinstance(each.message, Query):
+                    queries.append(each)
+                    self._discard.append(each.entry)
+                else:
+                    self._on_mail(each, now_ms)
+            elif isinstance(each, Due):
+                retried |= self._on_due(now_ms)
+            else:
+                retried |= self._on_report(each, now_ms)
+        opened, position = self._opened(), self._state.events
+        events, drop = self._advance(now_ms, run)
+        for query in queries:
+            self._answer(query.message)  # type: ignore[arg-type]
+        transition = self._transition(events, now_ms) if events or retried or self._mail else None
+        return Turn(
+            transition=transition,
+            effects=self._effects,
+            discard=tuple(self._discard),
+            run=self._state.started,
+            position=position,
+            events=tuple(events),
+            opened=opened,
+            inputs=tuple(taken),
+            drop=drop,
+        )
+
+    def _opened(self) -> dict[int, Event]:
+        """What the facts of this turn end, by number."""
+        ended: dict[int, Event] = {}
+        for fact in self._facts:
+            if isinstance(fact, TimerFired):
+                ended[fact.timer] = self._state.timers[fact.timer]
+            elif (step := getattr(fact, "step", None)) is not None:
+                ended[step] = self._state.steps[step]
+        return ended
+
+    def _refuse(self) -> Turn:
+        """Without a readable history nothing can be applied: answer the queries, leave all else in the mailbox."""
+        queries = [each for each in self.inputs if isinstance(each, MailInput) and isinstance(each.message, Query)]
+        self.inputs, self._effects = [], Effects()
+        for each in queries:
+            self._answer(each.message)  # type: ignore[arg-type]
+        return Turn(None, self._effects, tuple(each.entry for each in queries))
+
+    def _take(self) -> list[Input]:
+        """The inputs of this turn: a message that starts another run waits for a turn of its own."""
+        for position, each in enumerate(self.inputs):
+            if position and isinstance(each, MailInput) and isinstance(each.message, Start):
+                taken, self.inputs = self.inputs[:position], self.inputs[position:]
+                return taken
+        taken, self.inputs = self.inputs, []
+        return taken
+
+    def _advance(self, now_ms: int, run: bool) -> tuple[list[Event], bool]:
+        """Run the saga's code over the new facts; returns the events to write, and whether to drop the instance."""
+        facts, state = self._facts, self._state
+        unapplied = self._instance is not None and self._instance.has_unapplied and not state.closed
+        if not facts and not (unapplied and run and not state.parked and not state.paused):
+            return self._park_if_nondeterministic(now_ms), False
+        terminated = any(isinstance(fact, RunTerminated) for fact in facts)
+        lifted = any(isinstance(fact, Resumed | CancelRequested) for fact in facts)
+        held = (state.parked or state.paused or any(isinstance(f, Paused) for f in facts)) and not lifted
+        if self._instance is None or terminated or held or not run:
+            if terminated:
+                self._withdraw_all()
+            state.evolve_all(facts)
+            facts = [*facts, *self._park_if_nondeterministic(now_ms)]
+            # The coroutines have not seen these facts: rebuild them from the history when they are needed again.
+            self._unapplied = True
+            return facts, self._instance is not None
+        open_before = dict(state.steps)
+        activation = self._instance.activate(facts, now_ms)
+        if activation.park:
+            state.evolve_all(facts)
+            return [*facts, self._park(activation.park, now_ms)], True
+        self._unapplied = False
+        self._follow(activation.decisions, open_before, now_ms)
+        return [*facts, Activated(at_ms=now_ms), *activation.decisions], False
+
+    def _park_if_nondeterministic(self, now_ms: int) -> list[Event]:
+        if self.closed or self._state.parked or not self._blocked.startswith(NondeterminismError.__name__):
+            return []
+        return [self._park(self._blocked, now_ms)]
+
+    def _park(self, reason: str, now_ms: int) -> Parked:
+        parked = Parked(reason, at_ms=now_ms)
+        self._state.evolve(parked)
+        self._notice = True
+        return parked
+
+    def _follow(self, decisions: Sequence[Event], open_before: dict[int, OpenStep], now_ms: int) -> None:
+        """Side effects and retry state that follow from what the code decided."""
+        for decision in decisions:
+            if isinstance(decision, StepScheduled | CompensationScheduled):
+                self.attempts[decision.step] = Attempt(scheduled_ms=now_ms)
+                self._effects.dispatch.append(self._task(decision, 1))
+            elif isinstance(decision, StepCancelRequested):
+                self._withdraw(decision.step, now_ms)
+        if self._state.closed:
+            self._effects.cancel.extend(self.key(step) for step in open_before)
+            self._effects.dispatch.clear()
+            self.attempts.clear()
+
+    # --- messages
+
+    def _on_mail(self, mail: MailInput, now_ms: int) -> None:
+        message = mail.message
+        if isinstance(message, Start):
+            return self._on_start(mail, message, now_ms)
+        if self.closed:
+            self._discard.append(mail.entry)
+            return None
+        self._mail.append(mail.entry)
+        self._facts.append(_fact_of(message, now_ms))
+        return None
+
+    def _on_start(self, mail: MailInput, message: Start, now_ms: int) -> None:
+        if not self.closed or message.run_id == self.run_id:
+            self._discard.append(mail.entry)
+            return
+        self.evict()
+        self._state, self.attempts, self.version, self._blocked = RunState(), {}, 0, ""
+        started = RunStarted(
+            self.id,
+            message.run_id,
+            message.type,
+            message.args,
+            message.attributes,
+            message.trace,
+            message.message_id,
+            at_ms=now_ms,
+        )
+        saga_type = self._registry.saga(message.type)
+        if saga_type is None:
+            self._blocked = _no_code(message.type)
+        else:
+            self._instance = Instance(saga_type, self._registry.learn)
+            self._state = self._instance.state
+        self._state.started = started  # at once: messages of the same turn belong to this run
+        self._admits = True
+        self._mail.append(mail.entry)
+        self._facts.append(started)
+
+    def _answer(self, query: Query) -> None:
+        try:
+            if self._instance is None:
+                raise QueryFailed(
+                    query.name, "NotRunnable", self.unreadable or self._blocked or "no such run on this host"
+                )
+            reply = Reply(message_id=query.message_id, value=self._instance.ask(query.name, query.args))
+        except QueryFailed as error:
+            reply = Reply(message_id=query.message_id, error=(error.cause_type, error.message))
+        self._effects.replies.append((query.reply_to, reply))
+
+    # --- timers, retries, results
+
+    def _on_due(self, now_ms: int) -> bool:
+        if self.closed:
+            return False
+        # Nothing due and nothing on its way: the entry in the timer set is stale, so write the true one.
+        stale = self.in_commit == 0
+        if self._state.parked or self._state.paused:
+            return stale
+        due = self._state.due_timers(now_ms)
+        self._facts.extend(TimerFired(timer, at_ms=now_ms) for timer in due)
+        retried = stale and not due
+        for step, attempt in self.attempts.items():
+            if attempt.next_ms and attempt.next_ms <= now_ms:
+                attempt.next_ms, retried = 0, True
+                self._effects.dispatch.append(self._task(self._state.steps[step], attempt.number))
+        return retried
+
+    def _on_report(self, report: StepReport, now_ms: int) -> bool:
+        """A late or repeated report (of another run, a settled step, an earlier attempt) is dropped."""
+        open_step = self._state.steps.get(report.step)
+        attempt = self.attempts.get(report.step)
+        if open_step is None or attempt is None or report.run_id != self.run_id or self._settles(report.step):
+            return False
+        if report.attempt != attempt.number or attempt.next_ms:
+            return False
+        if report.result is not None:
+            del self.attempts[report.step]
+            self._facts.append(_completed(open_step, attempt, report.result, now_ms))
+            return False
+        assert report.failure is not None, "a report has a result or a failure"
+        return self._on_failure(open_step, attempt, report.failure, now_ms, never_ran=report.never_ran)
+
+    def _settles(self, step: int) -> bool:
+        return any(getattr(fact, "step", None) == step for fact in self._facts)
+
+    def _on_failure(
+        self, open_step: OpenStep, attempt: Attempt, failure: Failure, now_ms: int, *, never_ran: bool
+    ) -> bool:
+        attempt.remember(failure, now_ms)
+        if open_step.step in self._state.cancelled_steps:
+            failure = Failure.cancelled(failure.outcome)
+        verdict = after_failure(self._options(open_step), attempt, failure, now_ms, self._draw(), never_ran=never_ran)
+        if isinstance(verdict, RetryAt):
+            attempt.number += 1
+            attempt.next_ms = max(1, verdict.at_ms)
+            return True
+        del self.attempts[open_step.step]
+        self._facts.append(_failed(open_step, attempt, verdict.failure, now_ms))
+        return False
+
+    def _withdraw(self, step: int, now_ms: int) -> None:
+        """The code gave a step up: stop the attempt that runs; one that waits for its next try ends here."""
+        attempt = self.attempts.get(step)
+        if attempt is None:
+            return
+        scheduled_now = any(task.step == step for task in self._effects.dispatch)
+        if not attempt.next_ms and not scheduled_now:
+            self._effects.cancel.append(self.key(step))
+            return
+        self._effects.dispatch = [task for task in self._effects.dispatch if task.step != step]
+        outcome = Outcome.UNKNOWN if attempt.maybe_done else Outcome.NONE
+        attempt.next_ms = 0
+        self.inputs.append(self._report(step, attempt, Failure.cancelled(outcome), now_ms))
+
+    def _withdraw_all(self) -> None:
+        self._effects.cancel.extend(self.key(step) for step in self.attempts)
+        self.attempts.clear()
+
+    def _lost(self, step: int, attempt: Attempt, now_ms: int) -> StepReport:
+        return self._report(step, attempt, Failure.lost("its worker or host is gone"), now_ms)
+
+    def _report(self, step: int, attempt: Attempt, failure: Failure, now_ms: int) -> StepReport:
+        return StepReport(self.id, self.run_id, step, attempt.number, None, failure, now_ms, now_ms)
+
+    def _options(self, open_step: OpenStep) -> StepOptions:
+        activity = self._registry.activity(open_step.activity)
+        return (StepOptions() if activity is None else activity.defaults).merged(open_step.options)
+
+    def _task(self, open_step: OpenStep, attempt: int) -> StepTask:
+        options = self._options(open_step)
+        return StepTask(
+            self.id,
+            self.run_id,
+            open_step.step,
+            attempt,
+            open_step.activity,
+            open_step.args,
+            options.queue,
+            options.timeout_ms,
+            open_step.undo_of if isinstance(open_step, CompensationScheduled) else 0,
+            options.priority,
+            "" if self._state.started is None else self._state.started.type,
+            options.local,
+        )
+
+    # --- what is written
+
+    def _transition(self, events: Sequence[Event], now_ms: int) -> Transition:
+        state = self._state
+        before, self.head = self.head, self._make_head(len(events), now_ms)
+        admits, self._admits = self._admits, False
+        chunk = encode_chunk(events, now_ms) if events else None
+        transition = Transition(
+            id=self.id,
+            run_id=self.run_id,
+            version=self.version,
+            chunk=chunk,
+            head=encode_head(self.head),
+            timer_ms=None if state.parked or state.paused else self._next_ms(),
+            busy=self._needs_an_owner(),
+            steps=encode_attempts(self.attempts),
+            mail=tuple(self._mail),
+            admitted=admits,
+            closes=state.closed,
+            index=index_changes(before, self.head),
+            notice=notice_of(self.id, self.run_id) if state.closed or self._notice else b"",
+        )
+        if chunk is not None:
+            self.version += 1
+        return transition
+
+    def _needs_an_owner(self) -> bool:
+        """Whether a new owner of the shard must look at it: steps are in flight, or only code is missing."""
+        if self._state.closed or self._state.parked:
+            return False
+        in_flight = any(attempt.next_ms == 0 for attempt in self.attempts.values())
+        return in_flight or ((self._blocked != "" or self._unapplied) and not self._state.paused)
+
+    def _next_ms(self) -> int | None:
+        retries = [attempt.next_ms for attempt in self.attempts.values() if attempt.next_ms]
+        timer = self._state.next_timer_ms
+        return min([*retries, timer] if timer is not None else retries, default=None)
+
+    def _make_head(self, new_events: int, now_ms: int) -> Head:
+        state = self._state
+        started = state.started
+        assert started is not None, "only a started run is written"
+        return head_of(
+            state,
+            started,
+            version=self.version + (1 if new_events else 0),
+            parked_timer_ms=(self._next_ms() or 0) if state.parked or state.paused else 0,
+            waiting=self._waiting(),
+            closed_ms=now_ms if state.closed else 0,
+        )
+
+    def _waiting(self) -> tuple[tuple[str, str, int], ...]:
+        """What it waits for, in words an operator can act on: (kind, what, since or due)."""
+        state = self._state
+        if state.closed or state.parked:
+            return ()
+        if self._blocked:
+            return ((CODE, self._blocked, state.last_ms),)
+        waits = [("step", step.activity, step.at_ms) for step in state.steps.values()]
+        due = state.next_timer_ms
+        if due is not None:
+            waits.append(("timer", "", due))
+        if self._instance is not None and self._instance.awaits_condition:
+            waits.append(("message", "", state.last_ms))
+        return tuple(waits) or (("message", "", state.last_ms),)
+
+
+def _no_code(saga_type: str) -> str:
+    return f"no host here knows saga type {saga_type!r}: give its module by --module"
+
+
+def _fact_of(message: Message, now_ms: int) -> Event:
+    match message:
+        case Signal():
+            return SignalReceived(message.message_id, message.name, message.args, message.trace, at_ms=now_ms)
+        case Cancel():
+            return CancelRequested(message.reason, message.message_id, at_ms=now_ms)
+        case Terminate():
+            return RunTerminated(message.reason, message.message_id, at_ms=now_ms)
+        case Resume():
+            return Resumed(message.by, message.message_id, at_ms=now_ms)
+        case Pause():
+            return Paused(message.by, message.message_id, at_ms=now_ms)
+    raise AssertionError(f"{type(message).__name__} is no fact")
+
+
+def _completed(open_step: OpenStep, attempt: Attempt, result: bytes, now_ms: int) -> Event:
+    if isinstance(open_step, CompensationScheduled):
+        return CompensationCompleted(open_step.step, attempt.number, attempt.errors, at_ms=now_ms)
+    return StepCompleted(open_step.step, attempt.number, result, attempt.errors, at_ms=now_ms)
+
+
+def _failed(open_step: OpenStep, attempt: Attempt, failure: Failure, now_ms: int) -> Event:
+    kind: Any = CompensationFailed if isinstance(open_step, CompensationScheduled) else StepFailed
+    event: Event = kind(open_step.step, attempt.number, failure.row(), attempt.errors, at_ms=now_ms)
+    return event

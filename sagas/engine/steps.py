@@ -1,0 +1,159 @@
+"""A step on its way: the task a worker gets, the report it sends back, and the retry state between attempts.
+
+Law: (run, step, attempt) names an attempt for ever; the idempotency key names the step and never changes.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import msgpack
+
+from compensations import Outcome
+from sagas.kernel.failure import Failure
+
+ERRORS_KEPT = 10
+"""How many failed attempts of one step are remembered, the last ones."""
+
+
+class StepKey(NamedTuple):
+    """Which step of which run."""
+
+    id: str
+    run_id: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepTask:
+    """One attempt to be made by a worker. Times in ms of the epoch; None means no limit."""
+
+    id: str
+    run_id: str
+    step: int
+    attempt: int
+    activity: str
+    args: bytes
+    queue: str
+    timeout_ms: int | None
+    undo_of: int = 0
+    priority: int = 0
+    saga_type: str = ""
+    local: bool = False  # run it in the host's own process
+
+    @property
+    def key(self) -> StepKey:
+        """Which step it is an attempt of."""
+        return StepKey(self.id, self.run_id, self.step)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same on every attempt."""
+        return f"{self.run_id}/{self.step}"
+
+    @property
+    def undo_of_key(self) -> str | None:
+        """The idempotency key of the action an undo undoes; None for an action."""
+        return f"{self.run_id}/{self.undo_of}" if self.undo_of else None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What became of an attempt: a result or a failure."""
+
+    id: str
+    run_id: str
+    step: int
+    attempt: int
+    result: bytes | None
+    failure: Failure | None
+    started_ms: int
+    ended_ms: int
+    never_ran: bool = False  # the attempt was withdrawn before any user code ran
+
+    @property
+    def key(self) -> StepKey:
+        """Which step it reports on."""
+        return StepKey(self.id, self.run_id, self.step)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Where an open step stands. ``next_ms`` 0: it is (to be) in flight; else it waits until then for its next try."""
+
+    number: int = 1
+    next_ms: int = 0
+    scheduled_ms: int = 0
+    failed: int = 0  # attempts that the activity itself failed: the only ones that count against max_attempts
+    lost: int = 0  # attempts that ended with their worker
+    maybe_done: bool = False  # some attempt may have had an effect
+    errors: tuple[Any, ...] = ()  # (attempt, at_ms, type, message), the last ten
+
+    def remember(self, failure: Failure, at_ms: int) -> None:
+        """Take in a failed attempt."""
+        row = (self.number, at_ms, failure.cause_type, failure.message)
+        self.errors = (*self.errors, row)[-ERRORS_KEPT:]
+        if failure.outcome is not Outcome.NONE:
+            self.maybe_done = True
+
+
+_task_row = operator.attrgetter(*(field.name for field in fields(StepTask)))
+_attempt_row = operator.attrgetter(*(field.name for field in fields(Attempt)))
+
+
+def encode_attempts(attempts: dict[int, Attempt]) -> bytes | None:
+    """Retry state as stored; None when there is nothing a reload could not derive from the history."""
+    kept = {step: _attempt_row(attempt) for step, attempt in attempts.items() if attempt.number > 1 or attempt.next_ms}
+    if not kept:
+        return None
+    packed: bytes = msgpack.packb(kept)
+    return packed
+
+
+def decode_attempts(blob: bytes | None) -> dict[int, Attempt]:
+    """The stored retry state."""
+    if blob is None:
+        return {}
+    rows: dict[int, tuple[Any, ...]] = msgpack.unpackb(blob, strict_map_key=False, use_list=False)
+    return {step: Attempt(*row) for step, row in rows.items()}
+
+
+def encode_tasks(tasks: Iterable[StepTask]) -> bytes:
+    """A batch on its way to a worker."""
+    packed: bytes = msgpack.packb([_task_row(task) for task in tasks])
+    return packed
+
+
+def decode_tasks(blob: bytes) -> list[StepTask]:
+    """A batch as a worker got it."""
+    return [StepTask(*row) for row in msgpack.unpackb(blob)]
+
+
+def encode_reports(reports: Iterable[StepReport]) -> bytes:
+    """A batch of reports on its way to a host."""
+    packed: bytes = msgpack.packb([_report_row(report) for report in reports])
+    return packed
+
+
+def decode_reports(blob: bytes) -> list[StepReport]:
+    """A batch as a host got it."""
+    return [_report_of(row) for row in msgpack.unpackb(blob, use_list=False)]
+
+
+def _report_row(report: StepReport) -> tuple[Any, ...]:
+    failure = report.failure
+    failed = None if failure is None else (failure.row(), failure.final, failure.retry_after_ms)
+    key = (report.id, report.run_id, report.step, report.attempt)
+    return (*key, report.result, failed, report.started_ms, report.ended_ms, report.never_ran)
+
+
+def _report_of(row: tuple[Any, ...]) -> StepReport:
+    id, run_id, step, attempt, result, failed, started_ms, ended_ms, never_ran = row
+    failure = None
+    if failed is not None:
+        stored, final, retry_after_ms = failed
+        failure = Failure.from_row(stored).asking(final, retry_after_ms)
+    return StepReport(id, run_id, step, attempt, result, failure, started_ms, ended_ms, never_ran)

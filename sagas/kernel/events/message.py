@@ -1,0 +1,31 @@
+"""Events of messages from outside, and of those that could not be delivered to a handler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sagas.kernel.events.base import Decision, Fact, tagged
+
+
+@tagged(40)
+@dataclass(frozen=True, slots=True)
+class SignalReceived(Fact):
+    """A signal reached the instance. ``args`` is an argument payload, ``trace`` the sender's traceparent."""
+
+    message_id: str
+    name: str
+    args: bytes
+    trace: str = ""
+
+
+@tagged(41)
+@dataclass(frozen=True, slots=True)
+class SignalDeadLettered(Decision):
+    """No handler could take the signal; it is kept in the history for a replay by hand."""
+
+    IDENTITY: ClassVar[tuple[str, ...]] = ("message_id",)
+
+    message_id: str
+    name: str
+    reason: str

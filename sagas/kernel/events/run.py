@@ -1,0 +1,107 @@
+"""Events of a run as a whole: its start, its ends, and the standstills an operator can lift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagas.kernel.events.base import Decision, Fact, tagged
+
+FailureRow = tuple[Any, ...]
+"""A failure as stored; ``kernel.failure.Failure`` is its typed form."""
+
+
+@tagged(1)
+@dataclass(frozen=True, slots=True)
+class RunStarted(Fact):
+    """A run was admitted. ``args`` is an argument payload; ``trace`` the caller's W3C traceparent, or ""."""
+
+    id: str
+    run_id: str
+    type: str
+    args: bytes
+    attributes: dict[str, Any] = field(default_factory=dict)
+    trace: str = ""
+    message_id: str = ""
+
+
+@tagged(2)
+@dataclass(frozen=True, slots=True)
+class Activated(Fact):
+    """All facts before it were applied and the code ran until nothing was ready; its decisions follow."""
+
+
+@tagged(3)
+@dataclass(frozen=True, slots=True)
+class RunCompleted(Decision):
+    """``run`` returned; ``result`` is an encoded value."""
+
+    result: bytes
+
+
+@tagged(4)
+@dataclass(frozen=True, slots=True)
+class RunFailed(Decision):
+    """``run`` raised an ordinary error; open scopes were undone first."""
+
+    failure: FailureRow
+
+
+@tagged(5)
+@dataclass(frozen=True, slots=True)
+class RunCancelled(Decision):
+    """The run was asked to cancel and ended by it; open scopes were undone first."""
+
+    reason: str
+
+
+@tagged(6)
+@dataclass(frozen=True, slots=True)
+class RunTimedOut(Decision):
+    """The saga timeout was reached; open scopes were undone first."""
+
+    reason: str
+
+
+@tagged(7)
+@dataclass(frozen=True, slots=True)
+class RunTerminated(Fact):
+    """Ended from outside at once: no code ran, nothing was undone."""
+
+    reason: str
+    message_id: str = ""
+
+
+@tagged(8)
+@dataclass(frozen=True, slots=True)
+class CancelRequested(Fact):
+    """Somebody asked the run to cancel."""
+
+    reason: str
+    message_id: str = ""
+
+
+@tagged(9)
+@dataclass(frozen=True, slots=True)
+class Parked(Fact):
+    """The run stands still until somebody acts: what it was about to do is discarded, its facts are kept."""
+
+    reason: str
+
+
+@tagged(10)
+@dataclass(frozen=True, slots=True)
+class Resumed(Fact):
+    """A parked or paused run may go on."""
+
+    by: str = ""
+    message_id: str = ""
+
+
+@tagged(11)
+@dataclass(frozen=True, slots=True)
+class Paused(Fact):
+    """An operator stopped the run from being activated; facts are still recorded."""
+
+    by: str = ""
+    message_id: str = ""

@@ -1,0 +1,55 @@
+"""Events of steps: an activity asked for, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sagas.kernel.events.base import Decision, Fact, tagged
+from sagas.kernel.events.run import FailureRow
+
+
+@tagged(20)
+@dataclass(frozen=True, slots=True)
+class StepScheduled(Decision):
+    """The saga called an activity. ``options`` holds what this call overrides; ``scope`` is 0 outside any."""
+
+    IDENTITY: ClassVar[tuple[str, ...]] = ("step", "activity")
+
+    step: int
+    activity: str
+    args: bytes
+    options: dict[str, Any] | None = None
+    scope: int = 0
+
+
+@tagged(21)
+@dataclass(frozen=True, slots=True)
+class StepCompleted(Fact):
+    """The activity returned; ``result`` is an encoded value, ``attempt`` the one that succeeded."""
+
+    step: int
+    attempt: int
+    result: bytes
+    errors: tuple[Any, ...] = ()  # of earlier attempts, the last ten: (attempt, at_ms, type, message)
+
+
+@tagged(22)
+@dataclass(frozen=True, slots=True)
+class StepFailed(Fact):
+    """The step failed for good after ``attempt`` attempts."""
+
+    step: int
+    attempt: int
+    failure: FailureRow
+    errors: tuple[Any, ...] = ()
+
+
+@tagged(23)
+@dataclass(frozen=True, slots=True)
+class StepCancelRequested(Decision):
+    """The saga no longer waits for the step; its outcome still arrives."""
+
+    IDENTITY: ClassVar[tuple[str, ...]] = ("step",)
+
+    step: int

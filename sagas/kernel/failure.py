@@ -1,0 +1,121 @@
+"""A failure as data: how an exception of a worker travels through a history and is raised again in a saga.
+
+Law: nothing is imported or instantiated by a name from a history but the subclasses of ``Declared`` that this process
+has defined itself; every other error comes back as ``ActivityFailed`` with its class *name*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from compensations import Outcome
+from sagas.errors import ActivityFailed, ActivityTimeout, Declared, PayloadError, Permanent, Rejected, StepError
+from sagas.kernel.events import FailureRow
+from sagas.payloads import decode, encode
+
+ERROR, DECLARED, TIMEOUT, LOST, CANCELLED = "error", "declared", "timeout", "lost", "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an attempt or a step failed.
+
+    ``kind``: ERROR (any exception), DECLARED (Rejected, Permanent and their subclasses), TIMEOUT (``detail`` says
+    which), LOST (the worker died), CANCELLED. ``final``: the activity itself asks not to be tried again.
+    """
+
+    kind: str
+    cause_type: str
+    message: str
+    outcome: Outcome = Outcome.UNKNOWN
+    detail: str = ""  # wire name of a DECLARED class, or the kind of a TIMEOUT
+    args: bytes = b""  # encoded args of a DECLARED error
+    final: bool = False
+    retry_after_ms: int | None = None
+
+    @classmethod
+    def of(cls, error: BaseException, fatal: tuple[type[BaseException], ...] = ()) -> Failure:
+        """The failure an attempt's exception stands for; ``fatal`` are the classes its Retry gives up on."""
+        cause_type, message = type(error).__qualname__, str(error)
+        if isinstance(error, Rejected | Permanent):
+            return cls(
+                kind=DECLARED,
+                cause_type=cause_type,
+                message=message,
+                outcome=error.outcome,
+                detail=type(error).wire_name(),
+                args=_encoded_args(error),
+                final=True,
+            )
+        retry_after = getattr(error, "retry_after", None)
+        return cls(
+            kind=ERROR,
+            cause_type=cause_type,
+            message=message,
+            final=bool(fatal) and isinstance(error, fatal),
+            retry_after_ms=max(0, int(retry_after * 1000)) if isinstance(retry_after, int | float) else None,
+        )
+
+    @classmethod
+    def timed_out(cls, which: str, outcome: Outcome = Outcome.UNKNOWN) -> Failure:
+        """The ``which`` timeout ("attempt", "total", "queue" or "heartbeat") was reached."""
+        message = f"the {which} timeout was reached"
+        return cls(kind=TIMEOUT, cause_type="ActivityTimeout", message=message, outcome=outcome, detail=which)
+
+    @classmethod
+    def lost(cls, message: str, outcome: Outcome = Outcome.UNKNOWN) -> Failure:
+        """The worker or its host is gone and nobody knows how far it came."""
+        return cls(kind=LOST, cause_type="WorkerLost", message=message, outcome=outcome)
+
+    @classmethod
+    def cancelled(cls, outcome: Outcome) -> Failure:
+        """The saga gave the step up; ``outcome`` NONE when it was withdrawn before it ran."""
+        return cls(kind=CANCELLED, cause_type="CancelledError", message="the step was cancelled", outcome=outcome)
+
+    def row(self) -> FailureRow:
+        """As stored in events."""
+        return (self.kind, self.cause_type, self.message, self.outcome.value, self.detail, self.args)
+
+    @classmethod
+    def from_row(cls, row: FailureRow) -> Failure:
+        """The typed form of a stored failure."""
+        kind, cause_type, message, outcome, detail, args = row
+        return cls(
+            kind=kind, cause_type=cause_type, message=message, outcome=Outcome(outcome), detail=detail, args=args
+        )
+
+    def asking(self, final: bool, retry_after_ms: int | None) -> Failure:
+        """The same failure with what its attempt asked of the retry policy (not part of a history)."""
+        return replace(self, final=final, retry_after_ms=retry_after_ms)
+
+    def exception(self, activity: str, attempts: int) -> StepError:
+        """What ``await activity(...)`` raises in the saga."""
+        if self.kind == DECLARED and (known := Declared.find(self.detail)) is not None:
+            return self._declared(known)
+        if self.kind == TIMEOUT:
+            return ActivityTimeout(activity, self.detail, attempts, self.outcome)
+        return ActivityFailed(activity, attempts, self.cause_type, self.message, self.outcome)
+
+    def declared(self) -> StepError | None:
+        """The user's own error class rebuilt, where this process knows it."""
+        known = Declared.find(self.detail) if self.kind == DECLARED else None
+        return None if known is None else self._declared(known)
+
+    def _declared(self, known: type[Declared]) -> StepError:
+        args = tuple(decode(self.args)) if self.args else (self.message,)
+        try:
+            error = known(*args)
+        except TypeError:
+            # Its __init__ takes other arguments than it handed to super().__init__: keep class and args all the same.
+            error = known.__new__(known, *args)
+            error.args = args
+        # An earlier attempt may have had an effect although the last one was refused.
+        error.outcome = self.outcome
+        return error
+
+
+def _encoded_args(error: BaseException) -> bytes:
+    try:
+        return encode(list(error.args))
+    except PayloadError:
+        return encode([str(argument) for argument in error.args])

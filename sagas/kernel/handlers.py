@@ -1,0 +1,85 @@
+"""The doors of a class saga: methods that a message from outside may call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, cast
+
+from sagas.errors import DefinitionError, InvalidArgument
+from sagas.payloads import Signature
+
+F = TypeVar("F", bound=Callable[..., Any])
+MARK = "__saga_handler__"
+Kind = Literal["signal", "query"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A method that takes messages of one name."""
+
+    kind: Kind
+    name: str
+    function: Callable[..., Any]
+
+    @property
+    def signature(self) -> Signature:
+        """Its arguments without ``self``, and its result."""
+        return Signature.of(self.function, skip_self=True)
+
+
+def signal(function: F, /) -> F:
+    """A method that takes a signal: ``def`` or ``async def``, changes the saga's state, returns nothing."""
+    return _marked(function, "signal")
+
+
+def query(function: F, /) -> F:
+    """A ``def`` method that answers a question from the saga's state; it may only read."""
+    if inspect.iscoroutinefunction(function):
+        raise DefinitionError(
+            f"query {function.__qualname__!r} must be a plain def: a query only reads and never waits"
+        )
+    return _marked(function, "query")
+
+
+def _marked(function: F, kind: Kind) -> F:
+    if not inspect.isfunction(function):
+        raise DefinitionError(f"@{kind} goes on a method of a saga class, not on {function!r}")
+    setattr(function, MARK, Handler(kind=kind, name=function.__name__, function=function))
+    return function
+
+
+def handlers_of(cls: type) -> dict[tuple[Kind, str], Handler]:
+    """Every handler of a class, inherited ones too; a subclass's method stands before its base's."""
+    found: dict[tuple[Kind, str], Handler] = {}
+    for base in reversed(cls.__mro__):
+        for member in vars(base).values():
+            handler = getattr(member, MARK, None)
+            if isinstance(handler, Handler):
+                found[handler.kind, handler.name] = handler
+    return found
+
+
+def handler_name(handler: Callable[..., Any] | str, kind: Kind) -> str:
+    """The message name of ``Subscription.cancel`` or ``"cancel"``.
+
+    Raises: InvalidArgument when the method is no handler of that kind.
+    """
+    if isinstance(handler, str):
+        return handler
+    marked = getattr(handler, MARK, None)
+    if not isinstance(marked, Handler) or marked.kind != kind:
+        raise InvalidArgument(f"{getattr(handler, '__qualname__', handler)!r} is no @{kind} of a saga class")
+    return marked.name
+
+
+def handler_args(handler: Callable[..., Any] | str, args: tuple[Any, ...]) -> bytes:
+    """The encoded arguments of a message; checked against the method's signature where it is given as a method."""
+    if isinstance(handler, str):
+        return Signature.of(_anything).encode(args, {})
+    return cast("Handler", getattr(handler, MARK)).signature.encode(args, {})
+
+
+def _anything(*args: Any) -> None:
+    """The signature of a message that is only named."""

@@ -1,0 +1,439 @@
+"""One instance: applies facts to a saga's coroutines and collects the decisions they make.
+
+Law: the only doors are ``activate`` (facts in, decisions out), ``replay`` (a history in, the same instance out) and
+``ask`` (a query, which may only read). All facts of an activation are applied first, then the code runs until nothing
+is ready: a cancel that arrives together with a completion is never lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar, cast
+
+from sagas.errors import NondeterminismError, QueryFailed, ReadOnlyError, SagaError
+from sagas.kernel.activity import Activity
+from sagas.kernel.events import (
+    Activated,
+    CancelRequested,
+    CompensationCompleted,
+    CompensationFailed,
+    Decision,
+    Event,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    SignalDeadLettered,
+    SignalReceived,
+    StepCancelRequested,
+    StepCompleted,
+    StepFailed,
+    TimerCancelled,
+    TimerFired,
+    TimerSet,
+    same,
+)
+from sagas.kernel.failure import Failure
+from sagas.kernel.loop import InstanceLoop, Spinning
+from sagas.kernel.saga import SagaType
+from sagas.kernel.state import RunState
+from sagas.payloads import encode
+
+log = logging.getLogger("sagas.saga")
+D = TypeVar("D", bound=Decision)
+Settled = StepCompleted | StepFailed | CompensationCompleted | CompensationFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What came of an activation: the decisions, or the reason why the run must be parked (they are void then)."""
+
+    decisions: list[Event]
+    park: str = ""
+
+
+Learn = Callable[["Activity[..., Any]"], None]
+
+
+def _nothing(_activity: Activity[..., Any]) -> None:
+    """Nobody wants to know which activities are called."""
+
+
+class Instance:
+    """A run of a saga, live in this process; rebuilt from its history anywhere else."""
+
+    def __init__(self, saga_type: SagaType, learn: Learn = _nothing) -> None:
+        self.saga_type = saga_type
+        self.learn = learn
+        self.state = RunState()
+        # Abstract to typeshed only: what it does not define is refused by name (loop.py).
+        self.loop = InstanceLoop(self)  # type: ignore[abstract]
+        self.replaying = False
+        self.random = random.Random()
+        self._decisions: list[Event] = []
+        self._recorded: Sequence[Event] = ()
+        self._position = 0  # index of the next event in the whole history, while replaying
+        self._unapplied: list[Event] = []  # facts recorded while nothing ran (parked, paused, waiting for code)
+        self._sequence = 0
+        self._stop: BaseException | None = None
+        self._closed = False
+        self._read_only = False
+        self._started_by: RunStarted | None = None
+        self._cancel_reason: str | None = None
+        self._object: Any = None
+        self._main: asyncio.Task[Any] | None = None
+        self._handlers: list[asyncio.Task[Any]] = []
+        self._steps: dict[int, tuple[asyncio.Future[Any], Callable[[Settled], None] | None]] = {}
+        self._conditions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+
+    # --- the doors
+
+    def activate(self, facts: Iterable[Event], now_ms: int) -> Activation:
+        """Apply ``facts``, run until nothing is ready, return the decisions; ``state`` has taken in all of them.
+
+        A result with ``park`` leaves this object unusable: the caller records the facts and drops it.
+        """
+        facts = list(facts)
+        self._run([*self._unapplied, *facts], now_ms)
+        self._unapplied = []
+        if self._stop is not None:
+            return Activation([], self._park_reason(self._stop))
+        self.state.evolve_all(facts)
+        self.state.evolve(Activated(at_ms=now_ms))
+        self.state.evolve_all(self._decisions)
+        return Activation(self._decisions)
+
+    @classmethod
+    def replay(cls, saga_type: SagaType, history: Sequence[Event], learn: Learn = _nothing) -> Instance:
+        """The instance as it stood at the end of ``history``; ``learn`` is told of the activities it calls.
+
+        Raises: NondeterminismError when the code asks for something else than is recorded.
+        """
+        instance = cls(saga_type, learn)
+        instance.replaying = True
+        facts: list[Event] = []
+        at, end = 0, len(history)
+        while at < end:
+            event = history[at]
+            at += 1
+            if type(event) is not Activated:
+                facts.append(event)
+                continue
+            first = at
+            while at < end and isinstance(history[at], Decision):
+                at += 1
+            instance._repeat(facts, event.at_ms, history[first:at], first)
+            facts = []
+        instance._unapplied = facts
+        instance.replaying = False
+        instance.state.evolve_all(history)
+        return instance
+
+    def ask(self, name: str, args: bytes) -> bytes:
+        """Answer query ``name``; nothing can change.
+
+        Raises: QueryFailed when it is unknown, its arguments do not fit, or its handler raises.
+        """
+        handler = self.saga_type.handlers.get(("query", name))
+        if handler is None:
+            known = sorted(n for kind, n in self.saga_type.handlers if kind == "query")
+            raise QueryFailed(name, "UnknownQuery", f"{self.saga_type.name} has the queries {known}")
+        try:
+            positional, named = handler.signature.decode(args)
+            with self.loop.running():
+                self._read_only = True
+                try:
+                    return encode(contextvars.Context().run(handler.function, self._object, *positional, **named))
+                finally:
+                    self._read_only = False
+        except Exception as error:
+            raise QueryFailed(name, type(error).__qualname__, str(error)) from error
+
+    def evict(self) -> None:
+        """Let go of the coroutines. Their ``finally`` blocks can have no effect: every door is read-only by then."""
+        self._read_only = True
+        tasks = [task for task in (self._main, *self._handlers) if task is not None and not task.done()]
+        with self.loop.running():
+            for task in tasks:
+                _close_quietly(cast("Any", task.get_coro()))
+        self.loop.close()
+        self._steps.clear()
+        self._conditions.clear()
+
+    # --- what saga code asks for (through the functions users call)
+
+    def decide(self, decision: D) -> D:
+        """Record a decision. While replaying: check it against the recorded one and return that."""
+        self.check_writable(f"cause {type(decision).__name__}")
+        if not self.replaying:
+            self._decisions.append(decision)
+            return decision
+        done = len(self._decisions)
+        if done >= len(self._recorded):
+            self._part("nothing more in this activation", decision.identity())
+        recorded = self._recorded[done]
+        if not same(recorded, decision):
+            self._part(recorded.identity(), decision.identity())
+        self._decisions.append(recorded)
+        return cast("D", recorded)
+
+    def check_writable(self, what: str) -> None:
+        """Raises: ReadOnlyError inside a query, a predicate or an eviction."""
+        if self._read_only:
+            raise ReadOnlyError(f"a query, a predicate or a validator may only read: it tried to {what}")
+
+    @property
+    def has_unapplied(self) -> bool:
+        """Whether facts are recorded that its code has not seen."""
+        return bool(self._unapplied)
+
+    @property
+    def awaits_condition(self) -> bool:
+        """Whether code stands in a ``wait_until``."""
+        return bool(self._conditions)
+
+    @property
+    def started(self) -> RunStarted:
+        """The fact the run began with."""
+        assert self._started_by is not None, "no code runs before RunStarted"
+        return self._started_by
+
+    def next_sequence(self) -> int:
+        """The next number of a step, timer or scope; the same in every replay."""
+        self._sequence += 1
+        return self._sequence
+
+    @property
+    def now_ms(self) -> int:
+        """The run's clock."""
+        return self.loop.now_ms
+
+    def set_timer(self, due_ms: int) -> int:
+        """A durable timer; the loop runs its callback when it has fired."""
+        seq = self.next_sequence()
+        self.decide(TimerSet(seq, due_ms, at_ms=self.now_ms))
+        return seq
+
+    def cancel_timer(self, seq: int) -> None:
+        """The code gave a timer up (nothing is recorded while the instance is being dropped)."""
+        if not self._read_only:
+            self.decide(TimerCancelled(seq, at_ms=self.now_ms))
+
+    def expect_step(self, seq: int, settle: Callable[[Settled], None] | None = None) -> asyncio.Future[Any]:
+        """A future of the step's final event; ``settle`` hears of it first, also when nobody awaits it any more."""
+        future = self.loop.create_future()
+        self._steps[seq] = (future, settle)
+        return future
+
+    def cancel_step(self, seq: int) -> None:
+        """Ask for a step to be cancelled, once, if it is still open."""
+        if seq in self._steps and not self._read_only:
+            future, _ = self._steps[seq]
+            if not getattr(future, "cancel_asked", False):
+                future.cancel_asked = True  # type: ignore[attr-defined]
+                self.decide(StepCancelRequested(seq, at_ms=self.now_ms))
+
+    def expect_condition(self, predicate: Callable[[], Any]) -> asyncio.Future[Any]:
+        """A future that is done once ``predicate`` is true (or raises) while the instance is at rest."""
+        future = self.loop.create_future()
+        self._conditions.append((predicate, future))
+        return future
+
+    def check_condition(self, predicate: Callable[[], Any], future: asyncio.Future[Any]) -> bool:
+        """Look once; a predicate that raises, raises in its waiter. Returns whether the future is done now."""
+        if not future.done():
+            try:
+                self._read_only = True
+                true = bool(predicate())
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                if true:
+                    future.set_result(True)
+            finally:
+                self._read_only = False
+        return future.done()
+
+    def parks_on(self, error: BaseException) -> bool:
+        """Whether ``error`` would park this run instead of failing it."""
+        return self.saga_type.parks_on(error)
+
+    async def park(self, error: BaseException) -> NoReturn:
+        """Stop here: the activation is void, and the run is parked with ``error`` as its reason. Never returns."""
+        self._stop = error
+        await self.loop.create_future()
+        raise AssertionError("a parked run went on")
+
+    def background_error(self, context: dict[str, Any]) -> None:
+        """Something nobody awaits failed; said once, not at every replay."""
+        if not self.replaying and not self._read_only:
+            log.warning("%s: %s", context.get("message", "error in the background"), context.get("exception"))
+
+    # --- running
+
+    def _run(self, facts: Sequence[Event], now_ms: int) -> None:
+        self._decisions = []
+        self.loop.now_ms = max(now_ms, self.loop.now_ms)
+        with self.loop.running():
+            try:
+                for fact in facts:
+                    apply = _APPLY.get(type(fact))
+                    if apply is not None and not self._closed:
+                        apply(self, fact)
+                self.loop.run_until_idle(self._settled, self._stopped)
+            except (Spinning, SagaError) as error:
+                self._stop = self._stop or error
+
+    def _repeat(self, facts: Sequence[Event], now_ms: int, recorded: Sequence[Event], position: int) -> None:
+        self._recorded, self._position = recorded, position
+        self._run(facts, now_ms)
+        if isinstance(self._stop, NondeterminismError):
+            raise self._stop
+        if self._stop is not None:
+            self._part(
+                recorded[0].identity() if recorded else "no decision", f"{type(self._stop).__name__}: {self._stop}"
+            )
+        if len(self._decisions) < len(recorded):
+            self._part(recorded[len(self._decisions)].identity(), "nothing")
+
+    def _part(self, expected: str, found: str) -> NoReturn:
+        # Kept as well as raised: saga code that catches every Exception must not swallow it.
+        self._stop = NondeterminismError(self._position + len(self._decisions), expected, found)
+        raise self._stop
+
+    def _stopped(self) -> bool:
+        return self._stop is not None or self._closed
+
+    def _settled(self) -> bool:
+        """Wake whoever waits for a condition that has come true; True when nobody was woken."""
+        if not self._conditions:
+            return True
+        waiting = [
+            (predicate, future) for predicate, future in self._conditions if not self.check_condition(predicate, future)
+        ]
+        woken = len(waiting) < len(self._conditions)
+        self._conditions = waiting
+        return not woken
+
+    def _park_reason(self, error: BaseException) -> str:
+        return f"{type(error).__qualname__}: {error}"
+
+    # --- applying facts
+
+    def _start(self, fact: RunStarted) -> None:
+        self._started_by = fact
+        self.random.seed(fact.run_id)
+        context = contextvars.Context()
+        try:
+            args, kwargs = self.saga_type.arguments.decode(fact.args)
+            made = context.run(self.saga_type.target, *args, **kwargs)
+            self._object = made
+            code = made.run() if self.saga_type.is_class else made
+        except Exception as error:
+            code = _raising(error)
+        self._main = self.loop.create_task(self._drive(code), name="run", context=context)
+
+    async def _drive(self, code: Awaitable[Any]) -> None:
+        """Run the saga to its end and decide how it ended."""
+        try:
+            result = encode(await code)
+            while open_handlers := [task for task in self._handlers if not task.done()]:
+                await asyncio.wait(open_handlers)
+        except asyncio.CancelledError as error:
+            reason = self._cancel_reason
+            if reason is None:
+                self._close(RunFailed(Failure.of(error).row(), at_ms=self.now_ms))
+            else:
+                self._close(RunCancelled(reason, at_ms=self.now_ms))
+        except (Exception, SystemExit) as error:
+            if self.parks_on(error):
+                await self.park(error)
+            self._close(RunFailed(Failure.of(error).row(), at_ms=self.now_ms))
+        else:
+            self._close(RunCompleted(result, at_ms=self.now_ms))
+
+    def _close(self, decision: Decision) -> None:
+        self.decide(decision)
+        self._closed = True
+
+    def _cancel(self, fact: CancelRequested) -> None:
+        if self._main is not None and not self._main.done():
+            self._cancel_reason = self._cancel_reason or fact.reason
+            self._main.cancel(fact.reason)
+
+    def _fire(self, fact: TimerFired) -> None:
+        self.loop.fire(fact.timer)
+
+    def _settle(self, fact: Settled) -> None:
+        future, settle = self._steps.pop(fact.step, (None, None))
+        if settle is not None:
+            settle(fact)
+        if future is not None and not future.done():
+            future.set_result(fact)
+
+    def _signal(self, fact: SignalReceived) -> None:
+        handler = self.saga_type.handlers.get(("signal", fact.name))
+        if handler is None:
+            return self._dead_letter(fact, f"{self.saga_type.name} has no signal {fact.name!r}")
+        try:
+            args, kwargs = handler.signature.decode(fact.args)
+        except SagaError as error:  # undecodable, or arguments that do not fit
+            return self._dead_letter(fact, str(error))
+        # A context of its own: what a handler does belongs to no scope of the code it interrupts.
+        context = contextvars.Context()
+        try:
+            returned = context.run(handler.function, self._object, *args, **kwargs)
+        except Exception as error:
+            return self._handler_failed(fact, error)
+        if asyncio.iscoroutine(returned):
+            self._handlers = [task for task in self._handlers if not task.done()]
+            task = self._handle(fact, returned)
+            self._handlers.append(self.loop.create_task(task, name=f"signal {fact.name}", context=context))
+        return None
+
+    async def _handle(self, fact: SignalReceived, code: Awaitable[Any]) -> None:
+        try:
+            await code
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if self.parks_on(error):
+                await self.park(error)
+            self._handler_failed(fact, error)
+
+    def _handler_failed(self, fact: SignalReceived, error: Exception) -> None:
+        if self.parks_on(error):
+            self._stop = error
+        else:
+            self._dead_letter(fact, f"{type(error).__qualname__}: {error}")
+
+    def _dead_letter(self, fact: SignalReceived, reason: str) -> None:
+        self.decide(SignalDeadLettered(fact.message_id, fact.name, reason, at_ms=self.now_ms))
+
+
+async def _raising(error: Exception) -> NoReturn:
+    raise error
+
+
+def _close_quietly(coroutine: Any) -> None:
+    try:
+        coroutine.close()
+    except BaseException as error:  # whatever user code raises while it is being dropped has no reader
+        log.debug("while an instance was dropped: %r", error)
+
+
+_APPLY: dict[type[Event], Callable[[Instance, Any], None]] = {
+    RunStarted: Instance._start,
+    CancelRequested: Instance._cancel,
+    SignalReceived: Instance._signal,
+    TimerFired: Instance._fire,
+    StepCompleted: Instance._settle,
+    StepFailed: Instance._settle,
+    CompensationCompleted: Instance._settle,
+    CompensationFailed: Instance._settle,
+}

@@ -1,0 +1,202 @@
+"""The deterministic event loop of one instance: plain asyncio code runs on it, durable and in one order everywhere.
+
+Law: nothing here reads a clock or waits. Time is what the activation says it is; a timer is a decision that comes
+back as a fact; callbacks run in the order they were asked for, until none is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sagas.kernel.duration import ceil_ms
+from sagas.kernel.task import OrderedFuture, OrderedTask
+
+if TYPE_CHECKING:
+    from sagas.kernel.instance import Instance
+
+TURNS = 100_000
+"""Callbacks one activation may run before it counts as spinning."""
+
+
+class Spinning(Exception):
+    """An activation ran ``TURNS`` callbacks without coming to rest."""
+
+    def __str__(self) -> str:
+        return f"the saga ran {TURNS:,} callbacks without waiting for anything: look for a loop that never sleeps"
+
+
+class DurableTimer(asyncio.TimerHandle):
+    """A callback at a time of the run's clock; ``seq`` is its number in the history."""
+
+    __slots__ = ("seq",)
+
+    def __init__(self, seq: int, when: float, callback: Any, args: Any, loop: Any, context: Any) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self.seq = seq
+
+
+class InstanceLoop(asyncio.AbstractEventLoop):
+    """Runs one instance's coroutines; see the module's law."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._sagas_instance = instance
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers: dict[int, DurableTimer] = {}
+        self._asyncgens: list[Any] = []
+        self._numbers = 0
+        self.now_ms = 0
+
+    def next_number(self) -> int:
+        """The creation number of the next task or future."""
+        self._numbers += 1
+        return self._numbers
+
+    # --- what the engine asks of it
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """Swap this loop in as the running one of the thread for the length of an activation or a query."""
+        outer = asyncio._get_running_loop()
+        hooks = sys.get_asyncgen_hooks()
+        asyncio._set_running_loop(self)
+        # The instance finalises its own generators: the host loop must never schedule their aclose().
+        sys.set_asyncgen_hooks(firstiter=self._asyncgens.append, finalizer=_forget)
+        try:
+            yield
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+            asyncio._set_running_loop(outer)
+
+    def run_until_idle(self, settled: Callable[[], bool], stopped: Callable[[], bool]) -> None:
+        """Run callbacks until none is ready and ``settled`` wakes nobody, or ``stopped`` says so.
+
+        Raises: Spinning.
+        """
+        ready, turns = self._ready, 0
+        while True:
+            while ready:
+                handle = ready.popleft()
+                if not handle._cancelled:
+                    handle._run()
+                    if stopped():
+                        return
+                turns += 1
+                if turns > TURNS:
+                    raise Spinning
+            if settled():
+                return
+
+    def fire(self, seq: int) -> None:
+        """A timer fell due: its callback becomes ready (nothing when the code gave it up in the meantime)."""
+        timer = self._timers.pop(seq, None)
+        if timer is not None and not timer.cancelled():
+            self._ready.append(timer)
+
+    def close(self) -> None:
+        """Drop everything: the instance is evicted or has ended."""
+        self._ready.clear()
+        self._timers.clear()
+        self._asyncgens.clear()
+
+    # --- asyncio's own protocol (typeshed ties callback and args by a TypeVarTuple; an untyped pair is all we need)
+
+    def time(self) -> float:
+        return self.now_ms / 1000
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        seq = self._sagas_instance.set_timer(max(self.now_ms, ceil_ms(when)))
+        timer = DurableTimer(seq, when, callback, args, self, context)
+        self._timers[seq] = timer
+        return timer
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        if self._timers.pop(handle.seq, None) is not None:
+            self._sagas_instance.cancel_timer(handle.seq)
+
+    def create_future(self) -> OrderedFuture:
+        return OrderedFuture(self)
+
+    def create_task(
+        self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None, **_ignored: Any
+    ) -> OrderedTask:
+        self._sagas_instance.check_writable("start a task")
+        return OrderedTask(coro, self, name, context)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return asyncio._get_running_loop() is self
+
+    def is_closed(self) -> bool:
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self._sagas_instance.background_error(context)
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        self._sagas_instance.background_error(context)
+
+    async def shutdown_asyncgens(self) -> None:
+        self._asyncgens.clear()
+
+
+def _forget(_generator: Any) -> None:
+    """A collected async generator is left alone: running its ``finally`` would be a side effect at a random time."""
+
+
+_REFUSED = {
+    "run_in_executor": "a thread or process pool: put the work into an @activity (a plain def runs in a thread)",
+    "call_soon_threadsafe": "another thread: send the instance a signal instead",
+    "run_until_complete": "a nested event loop: await the coroutine",
+    "run_forever": "a nested event loop: await the coroutine",
+    "create_connection": "a socket: do I/O in an @activity",
+    "create_server": "a socket: do I/O in an @activity",
+    "create_datagram_endpoint": "a socket: do I/O in an @activity",
+    "create_unix_connection": "a socket: do I/O in an @activity",
+    "create_unix_server": "a socket: do I/O in an @activity",
+    "sock_recv": "a socket: do I/O in an @activity",
+    "sock_sendall": "a socket: do I/O in an @activity",
+    "sock_connect": "a socket: do I/O in an @activity",
+    "sock_accept": "a socket: do I/O in an @activity",
+    "getaddrinfo": "a name look-up: do I/O in an @activity",
+    "getnameinfo": "a name look-up: do I/O in an @activity",
+    "subprocess_exec": "a process: start it in an @activity",
+    "subprocess_shell": "a process: start it in an @activity",
+    "connect_read_pipe": "a pipe: do I/O in an @activity",
+    "connect_write_pipe": "a pipe: do I/O in an @activity",
+    "add_reader": "a file descriptor: do I/O in an @activity",
+    "add_writer": "a file descriptor: do I/O in an @activity",
+    "add_signal_handler": "an operating system signal: that belongs to the host",
+}
+
+
+def _refusal(name: str, instead: str) -> Callable[..., NoReturn]:
+    def refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
+        raise RuntimeError(f"saga code asked its event loop for {name}, that is {instead}")
+
+    return refuse
+
+
+for _name, _instead in _REFUSED.items():
+    setattr(InstanceLoop, _name, _refusal(_name, _instead))

@@ -1,0 +1,149 @@
+"""A saga type: the declaration of a durable flow, as a function or as a class with ``run``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from sagas.errors import DefinitionError, InvalidArgument, NondeterminismError, PayloadError
+from sagas.kernel.activity import definitions
+from sagas.kernel.handlers import Handler, Kind, handlers_of
+from sagas.payloads import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+
+BUGS: tuple[type[BaseException], ...] = (
+    NameError,
+    AttributeError,
+    TypeError,
+    LookupError,
+    AssertionError,
+    ImportError,
+    NondeterminismError,
+)
+"""Exceptions that only a bug makes: they park the instance instead of failing it."""
+
+MARK = "__saga_type__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaType:
+    """What a host needs to know to run instances of one saga."""
+
+    name: str
+    target: Callable[..., Any]  # the function, or the class
+    is_class: bool
+    module: str
+    park_on: tuple[type[BaseException], ...] = BUGS
+    handlers: dict[tuple[Kind, str], Handler] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> Signature:
+        """Of the function, or of the class's ``__init__``."""
+        return Signature.of(self.target)
+
+    @property
+    def returns(self) -> object:
+        """The annotated type of the result."""
+        run = self.target.run if self.is_class else self.target  # type: ignore[attr-defined]
+        return Signature.of(run, skip_self=self.is_class).returns
+
+    def parks_on(self, error: BaseException) -> bool:
+        """Whether only a bug raises ``error``. A value that cannot be encoded, or a wrong declaration, is one too."""
+        return isinstance(error, (*self.park_on, PayloadError, NondeterminismError, DefinitionError))
+
+
+class SagaFunction(Generic[P, R]):
+    """A saga declared as a function; calling it outside a host just calls the function."""
+
+    def __init__(self, function: Callable[P, Coroutine[Any, Any, R]], saga_type: SagaType) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        setattr(self, MARK, saga_type)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<saga {self.__name__!r} of {self.__module__}>"  # type: ignore[attr-defined]
+
+
+class _Decorator:
+    """What ``@saga(...)`` with options returns; typed for functions and classes."""
+
+    def __init__(self, name: str | None, park_on: Iterable[type[BaseException]] | None) -> None:
+        self._name = name
+        self._park_on = BUGS if park_on is None else tuple(park_on)
+
+    @overload
+    def __call__(self, target: C, /) -> C: ...
+    @overload
+    def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> SagaFunction[P, R]: ...
+    def __call__(self, target: Any, /) -> Any:
+        return self._class(target) if inspect.isclass(target) else self._function(target)
+
+    def _class(self, cls: type) -> type:
+        if not inspect.iscoroutinefunction(getattr(cls, "run", None)):
+            raise DefinitionError(f"saga class {cls.__name__!r} needs an 'async def run(self)'")
+        if len(inspect.signature(cls.run).parameters) != 1:  # type: ignore[attr-defined]
+            raise DefinitionError(f"{cls.__name__}.run takes no arguments: start arguments go to __init__")
+        saga_type = SagaType(
+            name=self._name or cls.__name__,
+            target=cls,
+            is_class=True,
+            module=cls.__module__,
+            park_on=self._park_on,
+            handlers=handlers_of(cls),
+        )
+        setattr(cls, MARK, saga_type)
+        definitions.append(cls)
+        return cls
+
+    def _function(self, function: Any) -> SagaFunction[Any, Any]:
+        if not inspect.iscoroutinefunction(function):
+            raise DefinitionError(f"@saga takes an async def function or a class with an async run(), not {function!r}")
+        saga_type = SagaType(
+            name=self._name or function.__name__,
+            target=function,
+            is_class=False,
+            module=function.__module__,
+            park_on=self._park_on,
+        )
+        made = SagaFunction(function, saga_type)
+        definitions.append(made)
+        return made
+
+
+@overload
+def saga(target: C, /) -> C: ...
+@overload
+def saga(target: Callable[P, Coroutine[Any, Any, R]], /) -> SagaFunction[P, R]: ...
+@overload
+def saga(*, name: str | None = None, park_on: Iterable[type[BaseException]] | None = None) -> _Decorator: ...
+def saga(
+    target: Any = None, /, *, name: str | None = None, park_on: Iterable[type[BaseException]] | None = None
+) -> Any:
+    """Declare a durable flow: an ``async def`` function, or a class whose ``run()`` it is.
+
+    ``park_on`` replaces the list of exceptions that park an instance instead of failing it.
+    Raises: DefinitionError.
+    """
+    decorator = _Decorator(name, park_on)
+    return decorator if target is None else decorator(target)
+
+
+def saga_type_of(target: object) -> SagaType:
+    """The saga type behind a saga function or class.
+
+    Raises: InvalidArgument when ``target`` is not declared with ``@saga`` itself (a subclass needs its own).
+    """
+    found = vars(target).get(MARK) if hasattr(target, "__dict__") else None
+    if not isinstance(found, SagaType):
+        shown = getattr(target, "__qualname__", repr(target))
+        raise InvalidArgument(f"{shown} is not a saga: put @saga on it, and pass the function or class itself")
+    return found

@@ -1,0 +1,207 @@
+"""What a history says about its run, folded event by event: no code is run, so any host can read any instance.
+
+Law: ``evolve`` is a pure fold. The engine asks this state what must be dispatched, timed and shown; the saga's own
+coroutines are never asked.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from compensations import Compensation
+from sagas.kernel.events import (
+    Activated,
+    CancelRequested,
+    CompensationCompleted,
+    CompensationEnded,
+    CompensationFailed,
+    CompensationScheduled,
+    CompensationStarted,
+    Event,
+    Parked,
+    Paused,
+    Resumed,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    RunTerminated,
+    RunTimedOut,
+    SignalDeadLettered,
+    StepCancelRequested,
+    StepCompleted,
+    StepFailed,
+    StepScheduled,
+    TimerCancelled,
+    TimerFired,
+    TimerSet,
+)
+
+
+class Status(enum.StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    TERMINATED = "terminated"
+
+
+OpenStep = StepScheduled | CompensationScheduled
+
+
+@dataclass(slots=True)
+class RunState:
+    """The fold of a history so far."""
+
+    started: RunStarted | None = None
+    status: Status = Status.RUNNING
+    compensation: Compensation = Compensation.NONE
+    parked: str = ""
+    paused: bool = False
+    closing: Event | None = None
+    events: int = 0
+    last_ms: int = 0
+    steps: dict[int, OpenStep] = field(default_factory=dict)
+    cancelled_steps: set[int] = field(default_factory=set)
+    stuck: dict[int, CompensationFailed] = field(default_factory=dict)
+    timers: dict[int, TimerSet] = field(default_factory=dict)
+    dead_letters: list[SignalDeadLettered] = field(default_factory=list)
+    cancel_reason: str | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has ended."""
+        return self.status is not Status.RUNNING
+
+    @property
+    def next_timer_ms(self) -> int | None:
+        """When the earliest timer falls due."""
+        return min((timer.due_ms for timer in self.timers.values()), default=None)
+
+    def due_timers(self, now_ms: int) -> list[int]:
+        """Timers due by ``now_ms``, in the order in which they fell due."""
+        due = sorted((timer.due_ms, timer.timer) for timer in self.timers.values() if timer.due_ms <= now_ms)
+        return [timer for _, timer in due]
+
+    def evolve(self, event: Event) -> None:
+        """Take one more event in."""
+        self.events += 1
+        self.last_ms = event.at_ms
+        fold = _FOLDS.get(type(event))
+        if fold is not None:
+            fold(self, event)
+
+    def evolve_all(self, events: Iterable[Event]) -> None:
+        """Take several events in."""
+        for event in events:
+            self.evolve(event)
+
+    def close(self, status: Status, event: Event) -> None:
+        """The run has ended: nothing of it is open any more."""
+        self.status = status
+        self.closing = event
+        self.parked = ""
+        self.steps.clear()
+        self.timers.clear()
+
+
+def _started(state: RunState, event: RunStarted) -> None:
+    state.started = event
+
+
+def _activated(state: RunState, _event: Activated) -> None:
+    state.parked = ""
+
+
+def _scheduled(state: RunState, event: OpenStep) -> None:
+    state.steps[event.step] = event
+
+
+def _step_ended(state: RunState, event: StepCompleted | StepFailed | CompensationCompleted) -> None:
+    state.steps.pop(event.step, None)
+    state.cancelled_steps.discard(event.step)
+
+
+def _cancel_step(state: RunState, event: StepCancelRequested) -> None:
+    state.cancelled_steps.add(event.step)
+
+
+def _compensation_failed(state: RunState, event: CompensationFailed) -> None:
+    state.steps.pop(event.step, None)
+    state.stuck[event.step] = event
+    state.compensation = Compensation.STUCK
+
+
+def _compensation_started(state: RunState, _event: CompensationStarted) -> None:
+    state.compensation = Compensation.RUNNING
+
+
+def _compensation_ended(state: RunState, _event: CompensationEnded) -> None:
+    state.compensation = Compensation.DONE
+
+
+def _timer_set(state: RunState, event: TimerSet) -> None:
+    state.timers[event.timer] = event
+
+
+def _timer_gone(state: RunState, event: TimerFired | TimerCancelled) -> None:
+    state.timers.pop(event.timer, None)
+
+
+def _cancel_requested(state: RunState, event: CancelRequested) -> None:
+    if state.cancel_reason is None:
+        state.cancel_reason = event.reason
+
+
+def _parked(state: RunState, event: Parked) -> None:
+    state.parked = event.reason
+
+
+def _resumed(state: RunState, _event: Resumed) -> None:
+    state.parked, state.paused = "", False
+
+
+def _paused(state: RunState, _event: Paused) -> None:
+    state.paused = True
+
+
+def _dead_lettered(state: RunState, event: SignalDeadLettered) -> None:
+    state.dead_letters.append(event)
+
+
+def _closed(status: Status) -> Callable[[RunState, Any], None]:
+    return lambda state, event: state.close(status, event)
+
+
+_FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
+    RunStarted: _started,
+    Activated: _activated,
+    StepScheduled: _scheduled,
+    CompensationScheduled: _scheduled,
+    StepCompleted: _step_ended,
+    StepFailed: _step_ended,
+    StepCancelRequested: _cancel_step,
+    CompensationStarted: _compensation_started,
+    CompensationCompleted: _step_ended,
+    CompensationFailed: _compensation_failed,
+    CompensationEnded: _compensation_ended,
+    TimerSet: _timer_set,
+    TimerFired: _timer_gone,
+    TimerCancelled: _timer_gone,
+    CancelRequested: _cancel_requested,
+    Parked: _parked,
+    Resumed: _resumed,
+    Paused: _paused,
+    SignalDeadLettered: _dead_lettered,
+    RunCompleted: _closed(Status.COMPLETED),
+    RunFailed: _closed(Status.FAILED),
+    RunCancelled: _closed(Status.CANCELLED),
+    RunTimedOut: _closed(Status.TIMED_OUT),
+    RunTerminated: _closed(Status.TERMINATED),
+}

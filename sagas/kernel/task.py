@@ -1,0 +1,38 @@
+"""Tasks and futures whose hash is their number: sets of them have one order in every process.
+
+``asyncio.wait``, ``TaskGroup`` and ``as_completed`` keep tasks in sets; with the usual hash (the address) their
+order would differ between a run and its replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sagas.kernel.loop import InstanceLoop
+
+
+class OrderedFuture(asyncio.Future[Any]):
+    """A future numbered by creation."""
+
+    def __init__(self, loop: InstanceLoop) -> None:
+        self._number = loop.next_number()
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class OrderedTask(asyncio.Task[Any]):
+    """A task numbered by creation."""
+
+    def __init__(self, coro: Any, loop: InstanceLoop, name: str | None, context: Any) -> None:
+        # Before super().__init__: asyncio puts the task into a WeakSet there, which asks for its hash.
+        self._number = loop.next_number()
+        super().__init__(coro, loop=loop, name=name or f"task-{self._number}", context=context)
+        # A task dropped on eviction is no mistake of the user's: say nothing when it is collected.
+        self._log_destroy_pending = False
+
+    def __hash__(self) -> int:
+        return self._number

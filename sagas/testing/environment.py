@@ -1,0 +1,150 @@
+"""Sagas under virtual time: one process, the memory store, the same engine as in production. No Ray, no Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+from sagas.client import Client
+from sagas.engine.attempt import AttemptRunner
+from sagas.engine.clock import VirtualClock
+from sagas.engine.executor import InProcessExecutor
+from sagas.engine.host import Host, HostSettings, OnCommitted
+from sagas.errors import SagaError
+from sagas.kernel.activity import Activity
+from sagas.kernel.duration import from_ms, instant_ms, to_ms
+from sagas.kernel.registry import Registry
+from sagas.modules import load_modules
+from sagas.store.memory import MemoryStore
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+"""Where virtual time begins unless a test says otherwise."""
+
+
+class NothingDue(SagaError):
+    """Virtual time cannot be skipped any further: nothing will ever fall due, something waits for a message."""
+
+
+class Environment:
+    """What ``async with environment() as env`` gives: a client, and the clock in the test's hand."""
+
+    def __init__(
+        self, start: datetime, modules: Iterable[ModuleType | str], residents: int, on_committed: OnCommitted
+    ) -> None:
+        self._clock = VirtualClock(instant_ms(start))
+        self._registry = Registry(load_modules(modules))
+        self._residents = residents
+        self._on_committed = on_committed
+        self.store = MemoryStore(clock=self._clock.now_ms)
+        self.client = Client(self.store, patience=self, learn=self._registry.add_type)
+        self._host: Host | None = None
+        self._executor: InProcessExecutor | None = None
+        self._hosts = 0
+
+    @property
+    def now(self) -> datetime:
+        """The virtual present, in UTC."""
+        return from_ms(self._clock.now_ms())
+
+    async def advance(
+        self,
+        duration: float | timedelta = 0,
+        /,
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+    ) -> None:
+        """Let this much time pass: what falls due on the way is fired, in order."""
+        more = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        await self.advance_to(from_ms(self._clock.now_ms() + to_ms(duration) + to_ms(more)))
+
+    async def advance_to(self, when: datetime) -> None:
+        """Let time pass up to an instant; one that has passed already moves nothing."""
+        until_ms = instant_ms(when)
+        while await self._fire_next(until_ms):
+            pass
+        self._clock.set(until_ms)
+        await self._running.rest()
+
+    async def settle(self) -> None:
+        """Let everything that can happen at this instant happen."""
+        await self._running.rest()
+
+    def replace(self, activity: Activity[..., Any], stand_in: Callable[..., Any]) -> None:
+        """Run ``stand_in`` (sync or async) whenever a saga calls ``activity``."""
+        self._registry.replace(activity, stand_in)
+
+    async def restart(self) -> None:
+        """Kill the host as a crash would, and start another on the same store."""
+        await self.stop()
+        await self.start()
+
+    async def wait(self, changed: asyncio.Event, timeout_s: float) -> None:
+        """The client waits: skip time to what falls due next (the client's patience; not for tests)."""
+        await self._running.rest()
+        if not changed.is_set() and not await self._fire_next(None):
+            await self._running.rest()
+            if not changed.is_set():
+                raise NothingDue(
+                    "nothing will fall due any more, so waiting is in vain: the saga waits for a message. "
+                    "Send the signal first; (await handle.describe()).waiting_for says what it waits for"
+                )
+
+    async def _fire_next(self, until_ms: int | None) -> bool:
+        """Move to the next due time (not past ``until_ms``) and let it happen; False when there is none."""
+        await self._running.rest()
+        due = self._running.next_due_ms()
+        if due is None or (until_ms is not None and due > until_ms):
+            return False
+        self._clock.set(due)
+        await self._running.rest()
+        return True
+
+    @property
+    def _running(self) -> Host:
+        assert self._host is not None, "the environment is not entered"
+        return self._host
+
+    async def start(self) -> None:
+        """Start a host (``environment()`` does it)."""
+        self._hosts += 1
+        settings = HostSettings(owner=f"host-{self._hosts}", lease_ms=None, residents=self._residents)
+        self._host = Host(self.store, self._registry, self._clock, settings, self._on_committed)
+        self._executor = InProcessExecutor(AttemptRunner(self._registry, self._clock, 4), self._host.deliver)
+        await self._host.start(self._executor)
+
+    async def stop(self) -> None:
+        """End the host without a word, as a crash would."""
+        if self._host is not None and self._executor is not None:
+            self._host.kill()
+            await self._executor.close()
+            self._host = None
+
+
+@asynccontextmanager
+async def environment(
+    *,
+    start: datetime = START,
+    modules: Iterable[ModuleType | str] = (),
+    residents: int = 1000,
+    on_committed: OnCommitted = lambda _turn: None,
+) -> AsyncGenerator[Environment]:
+    """Sagas in virtual time, for tests.
+
+    ``start``: the first instant. ``modules``: what a host would be given; types that ``env.client`` starts are known
+    anyway. ``residents``: instances kept in memory a shard; 0 passivates and reloads each one at every point.
+    ``on_committed`` is told of every durable turn, in order (a ``sagas.telemetry.export.SpanEmitter`` has such a hook).
+    """
+    env = Environment(start, modules, residents, on_committed)
+    await env.start()
+    try:
+        yield env
+    finally:
+        await env.stop()
+        await env.client.close()
