@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,9 +16,9 @@ from actors.supervisor import SupervisorActor
 class Cluster:
     """Hosts, workers and dispatchers on Ray. Leaving its ``with`` block takes it down."""
 
-    def __init__(self, settings: ClusterSettings, owns_ray: bool) -> None:
+    def __init__(self, settings: ClusterSettings, on_down: Callable[[], None] | None = None) -> None:
         self._settings = settings
-        self._owns_ray = owns_ray
+        self._on_down = on_down
         self._namespace = ray_namespace(settings.namespace)
         self._counts = (0, 0)
         self._supervisor: Any = (
@@ -60,8 +61,8 @@ class Cluster:
         """End all of it, and Ray too where ``up()`` started it; instances go on at the next ``up()``."""
         ray.get(self._supervisor.down.remote())
         ray.kill(self._supervisor, no_restart=True)
-        if self._owns_ray:
-            ray.shutdown()
+        if self._on_down is not None:
+            self._on_down()
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -47,12 +49,12 @@ def up(
     if not names:
         raise InvalidArgument("up() needs modules=[...]: the modules that declare your sagas and activities")
     Registry(load_modules(names))  # two types of one name are refused here, before anything is started
-    owns_ray = _connect_ray()
+    local_ray = _connect_ray()
     from actors.cluster import Cluster
     from actors.settings import ClusterSettings
 
     settings = ClusterSettings(url=resolve_url(url), modules=names, namespace=namespace, queues=queues)
-    cluster = Cluster(settings, owns_ray)
+    cluster = Cluster(settings, on_down=local_ray.stop if local_ray is not None else None)
     try:
         cluster.scale(hosts, workers)
     except BaseException:
@@ -79,18 +81,37 @@ def _importable(module: ModuleType) -> str:
     return module.__name__
 
 
-def _connect_ray() -> bool:
-    """Connect to Ray if this process is not; True when that started a local one of our own."""
-    # Inherited by every process of a local Ray: sets of strings have one order everywhere, and nobody else may join.
-    # Before Ray is imported, because it reads its token then.
+class LocalRay:
+    """A Ray of our own on this machine; its folder goes with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def stop(self) -> None:
+        """End its processes and remove its folder (logs too)."""
+        import ray
+
+        ray.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _connect_ray() -> LocalRay | None:
+    """Connect to Ray if this process is not; what it started, when that is a local one of our own."""
+    # Before Ray is imported, because it reads both then: a token, so that nobody else on this machine may join, and
+    # (whatever its name says, on Linux too) that a local Ray listens on the loopback address alone.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if not os.environ.get("RAY_ADDRESS"):
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():
-        return False
+        return None
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
-        return False
+        return None
+    # In a folder of its own with a short name: Ray puts Unix sockets there, whose paths are limited to 107 bytes.
+    folder = tempfile.mkdtemp(prefix="sagas-ray-")
+    # Inherited by every process of a local Ray: sets of strings have one order everywhere.
     hash_seed = os.environ.get("PYTHONHASHSEED")
     os.environ["PYTHONHASHSEED"] = "0"
     try:
@@ -99,11 +120,11 @@ def _connect_ray() -> bool:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
         )
     finally:
         if hash_seed is None:
             del os.environ["PYTHONHASHSEED"]
         else:
             os.environ["PYTHONHASHSEED"] = hash_seed
-    return True
+    return LocalRay(Path(folder))

@@ -22,11 +22,13 @@ def blame(value: object, root: str, error: Exception) -> PayloadError:
     """The error to raise for ``value``, which failed to pack with ``error``."""
     try:
         found = _walk(value, root, set(), 0)
-    except RecursionError:
-        found = _at(root, _TOO_DEEP)
+    except RecursionError as too_deep:
+        found, error = None, too_deep
     if found is not None:
         return found
-    return PayloadError(f"{root}: cannot be encoded ({type(error).__name__}: {error})")
+    if isinstance(error, RecursionError):
+        return _at(root, _TOO_DEEP)
+    return _at(root, f"cannot be encoded ({type(error).__name__}: {error})")
 
 
 def _walk(value: object, path: str, above: set[int], depth: int) -> PayloadError | None:

@@ -1,7 +1,7 @@
 """Shapes of lists, sets, tuples and dicts: their items' decoders, and nothing at all where items are plain.
 
-Law: one pass over the items; the place of the culprit is known from what was decoded before it. Decoders are long rather
-than many: a value may be as deep as msgpack nests, and each level costs frames of the interpreter's recursion limit.
+Law: one pass over the items; the place of the culprit is known from what was decoded before it. Decoders are long
+rather than many: a value may be as deep as msgpack nests, and every frame a level counts to the recursion limit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ ARRAYS = frozenset({list, tuple, set, frozenset})
 """Wire types that can become any collection: JSON has only lists, and sets of records travel to us as lists."""
 
 
-def collection(make: Callable[[Iterable[Any]], Any] | None, wire: frozenset[type], name: str, item: Shape) -> Shape:
-    """A homogeneous collection: ``make`` builds it from its items; None keeps the wire's own type (``Sequence``)."""
+def collection(make: Callable[[Iterable[Any]], Any], keeps: frozenset[type], name: str, item: Shape) -> Shape:
+    """A homogeneous collection: of the wire's own type where that is in ``keeps``, else what ``make`` builds."""
     name = name if item.anything else f"{name}[{item.name}]"
     plain, decode_item = item.plain, item.decode
 
@@ -38,14 +38,15 @@ def collection(make: Callable[[Iterable[Any]], Any] | None, wire: frozenset[type
                     decoded.append(each if type(each) in plain else decode_item(each))
             except Misfit as misfit:
                 raise misfit.inside(f"[{len(decoded)}]") from misfit.__cause__
-        if type(decoded) in wire:
+        target = kind if kind in keeps else make
+        if type(decoded) is target:
             return decoded
         try:
-            return (make or kind)(decoded)
+            return target(decoded)
         except TypeError as error:  # an element that cannot be hashed
             raise refused(name, error) from error
 
-    return Shape(name=name, decode=decode, wires=wire)
+    return Shape(name=name, decode=decode, wires=keeps)
 
 
 def fixed_tuple(items: tuple[Shape, ...]) -> Shape:

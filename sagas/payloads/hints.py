@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Final, ForwardRef, NewType, NotRequired, Required, TypeVar
 
-_WRAPPERS: frozenset[object] = frozenset(
+WRAPPERS: frozenset[object] = frozenset(
     {Annotated, ClassVar, Final, NotRequired, Required, getattr(typing, "ReadOnly", Final)}  # ReadOnly: since 3.13
 )
 
@@ -74,7 +74,7 @@ def strip(annotation: Any) -> Any:
 
 
 def _inner(annotation: Any) -> Any:
-    if typing.get_origin(annotation) in _WRAPPERS:
+    if typing.get_origin(annotation) in WRAPPERS:
         return annotation.__origin__ if hasattr(annotation, "__metadata__") else typing.get_args(annotation)[0]
     if isinstance(annotation, NewType):
         return annotation.__supertype__

@@ -144,17 +144,27 @@ def named_tuple_shape(kind: Any, arguments: tuple[Any, ...], compile_: Compile) 
 
 def typed_dict_shape(kind: Any, arguments: tuple[Any, ...], compile_: Compile) -> Shape:
     """A dict: unknown keys stay, as nothing needs to be made of them."""
-    required: frozenset[str] = kind.__required_keys__
 
     @lru_cache(maxsize=1)
     def record() -> Record:
-        return Record(names=required | kind.__optional_keys__, required=required)
+        annotations = hints.of_class(kind)
+        required = {name for name, each in annotations.items() if _is_required(kind, name, each)}
+        return Record(names=frozenset(annotations), required=frozenset(required))
 
     @lru_cache(maxsize=1)
     def shapes() -> dict[str, Shape]:
         return _shapes(kind, arguments, record().names, compile_)
 
     return _keyed(kind, record, shapes, lambda: lambda content, raw: raw | content)
+
+
+def _is_required(kind: Any, name: str, annotation: Any) -> bool:
+    """The class itself does not see the marks inside annotations that were still text when it was made."""
+    while (mark := typing.get_origin(annotation)) in hints.WRAPPERS:
+        if mark in (typing.Required, typing.NotRequired):
+            return mark is typing.Required
+        annotation = typing.get_args(annotation)[0]
+    return name in kind.__required_keys__
 
 
 def model_shape(kind: Any) -> Shape:

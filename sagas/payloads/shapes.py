@@ -30,17 +30,17 @@ _NOTHING_SAID: tuple[object, ...] = (
     typing.Never,
     typing.Self,
 )
-_COLLECTIONS: dict[object, tuple[Callable[[Any], Any] | None, frozenset[type], str]] = {
+_COLLECTIONS: dict[object, tuple[Callable[[Any], Any], frozenset[type], str]] = {
     list: (list, frozenset({list}), "list"),
     set: (set, frozenset({set}), "set"),
     frozenset: (frozenset, frozenset({frozenset}), "frozenset"),
     deque: (deque, frozenset(), "deque"),
-    abc.Set: (None, frozenset({set, frozenset}), "Set"),
+    abc.Set: (set, frozenset({set, frozenset}), "Set"),
     abc.MutableSet: (set, frozenset({set}), "MutableSet"),
-    abc.Sequence: (None, frozenset({list, tuple}), "Sequence"),
+    abc.Sequence: (list, frozenset({list, tuple}), "Sequence"),
     abc.MutableSequence: (list, frozenset({list}), "MutableSequence"),
-    abc.Collection: (None, containers.ARRAYS, "Collection"),
-    abc.Iterable: (None, containers.ARRAYS, "Iterable"),
+    abc.Collection: (list, containers.ARRAYS, "Collection"),
+    abc.Iterable: (list, containers.ARRAYS, "Iterable"),
 }
 _MAPPINGS: dict[object, type | None] = {
     dict: None,
@@ -83,8 +83,8 @@ def _builtin(origin: Any, arguments: tuple[Any, ...]) -> Shape | None:
     if origin in SCALARS:
         return SCALARS[origin]
     if origin in _COLLECTIONS:
-        make, wire, name = _COLLECTIONS[origin]
-        return containers.collection(make, wire, name, _argument(arguments, 0))
+        make, keeps, name = _COLLECTIONS[origin]
+        return containers.collection(make, keeps, name, _argument(arguments, 0))
     if origin in _MAPPINGS:
         value = SCALARS[int] if origin is collections.Counter else _argument(arguments, 1)
         return containers.mapping(_MAPPINGS[origin], origin.__name__, _argument(arguments, 0), value)
