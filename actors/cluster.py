@@ -59,8 +59,7 @@ class Cluster:
 
     def down(self) -> None:
         """End all of it, and Ray too where ``up()`` started it; instances go on at the next ``up()``."""
-        ray.get(self._supervisor.down.remote())
-        ray.kill(self._supervisor, no_restart=True)
+        _end(self._supervisor)
         if self._on_down is not None:
             self._on_down()
 
@@ -71,3 +70,18 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.down()
+
+
+def end(namespace: str) -> bool:
+    """End the cluster of ``namespace`` on the connected Ray, whoever started it; False when there is none."""
+    try:
+        supervisor = ray.get_actor(SUPERVISOR, namespace=ray_namespace(namespace))
+    except ValueError:
+        return False
+    _end(supervisor)
+    return True
+
+
+def _end(supervisor: Any) -> None:
+    ray.get(supervisor.down.remote())
+    ray.kill(supervisor, no_restart=True)

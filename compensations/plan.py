@@ -8,7 +8,7 @@ Sources: Garcia-Molina & Salem, *Sagas* (SIGMOD 1987); Richardson's compensatabl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 from compensations.entry import Entry, UndoState
@@ -71,7 +71,7 @@ class Plan:
         if entry.outcome is None:
             del self._open[step]
             state: UndoState = "void" if outcome is Outcome.NONE else entry.state
-            self._entries[step] = replace(entry, outcome=outcome, state=state)
+            self._entries[step] = Entry(step=step, outcome=outcome, state=state)
 
     def keep(self, step: int) -> None:
         """The step is never undone, whatever its outcome is or will be. ValueError once its undo was selected."""
@@ -221,7 +221,7 @@ class Plan:
         entry = self._entry(step)
         if entry.state not in old:
             raise ValueError(f"step {step} is {entry.state}, so it cannot become {new}")
-        self._entries[step] = replace(entry, state=new)
+        self._entries[step] = Entry(step=step, outcome=entry.outcome, state=new)  # replace() takes twice as long
 
     def _select(self, entries: Iterable[Entry]) -> None:
         steps = [entry.step for entry in entries if entry.state == "pending"]

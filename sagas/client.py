@@ -47,6 +47,7 @@ from sagas.kernel.state import Status
 from sagas.payloads import decode, encode
 from sagas.store.head import decode_head
 from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, OnConflict, OnReuse, Store, Subscription
+from sagas.telemetry.caller import current_traceparent
 
 History = list[Event]
 
@@ -120,7 +121,12 @@ class Handle(Generic[R]):
         ArgumentMismatch, Overloaded, StoreUnavailable.
         """
         name = handler_name(signal, "signal")
-        message = Signal(message_id=_message_id(message_id), name=name, args=handler_args(signal, args))
+        message = Signal(
+            message_id=_message_id(message_id),
+            trace=current_traceparent(),
+            name=name,
+            args=handler_args(signal, args),
+        )
         await self._send(message)
 
     async def query(self, query: Callable[[Any, *Ts], R_co] | str, *args: *Ts) -> R_co:
@@ -239,7 +245,39 @@ class Client:
         Raises: SagaAlreadyStarted, ArgumentMismatch, PayloadError, InvalidArgument, Overloaded, StoreUnavailable.
         """
         saga_type = saga_type_of(saga)
-        message = self._start_message(saga_type, args, attributes)
+        self._learn(saga_type)
+        encoded = saga_type.arguments.encode(args, {})
+        return await self._start(
+            _start_message(saga_type.name, encoded, attributes), saga_type, id, on_conflict, on_reuse
+        )
+
+    async def start_by_name(
+        self,
+        type: str,
+        /,
+        *args: Any,
+        id: str | None = None,
+        on_conflict: OnConflict = "fail",
+        on_reuse: OnReuse = "allow",
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Handle[Any]:
+        """``start`` of a saga type whose code this process does not have, so nothing checks its name and arguments.
+
+        Raises: as ``start`` does.
+        """
+        if not type or not type.isprintable():
+            raise InvalidArgument(f"{type!r} is no name of a saga type: give the name that its host knows it by")
+        message = _start_message(type, handler_args(type, args), attributes)
+        return await self._start(message, None, id, on_conflict, on_reuse)
+
+    async def _start(
+        self,
+        message: Start,
+        saga_type: SagaType | None,
+        id: str | None,
+        on_conflict: OnConflict,
+        on_reuse: OnReuse,
+    ) -> Handle[Any]:
         admission = Admission(
             id=check_id(uuid.uuid4().hex if id is None else id),
             kind="start",
@@ -285,9 +323,11 @@ class Client:
     ) -> Handle[Any]:
         """Signal the run of this id; where none goes on, start one first, in the same durable step."""
         saga_type = saga_type_of(saga)
-        started = self._start_message(saga_type, args, None)
+        self._learn(saga_type)
+        started = _start_message(saga_type.name, saga_type.arguments.encode(args, {}), None)
         signalled = Signal(
             message_id=_message_id(message_id),
+            trace=current_traceparent(),
             name=handler_name(signal, "signal"),
             args=handler_args(signal, signal_args),
         )
@@ -302,16 +342,6 @@ class Client:
             )
         )
         return Handle(self, id, admitted.run_id or started.run_id, saga_type)
-
-    def _start_message(self, saga_type: SagaType, args: tuple[Any, ...], attributes: Mapping[str, Any] | None) -> Start:
-        self._learn(saga_type)
-        return Start(
-            message_id=_message_id(None),
-            run_id=uuid.uuid4().hex,
-            type=saga_type.name,
-            args=saga_type.arguments.encode(args, {}),
-            attributes=_checked_attributes(attributes),
-        )
 
     # --- look
 
@@ -524,6 +554,17 @@ def _value_of(id: str, closing: Event) -> bytes:
         case RunTerminated(reason=reason):
             raise SagaTerminated(id, reason)
     raise AssertionError(f"{closing!r} ends no run")
+
+
+def _start_message(type: str, args: bytes, attributes: Mapping[str, Any] | None) -> Start:
+    return Start(
+        message_id=_message_id(None),
+        trace=current_traceparent(),
+        run_id=uuid.uuid4().hex,
+        type=type,
+        args=args,
+        attributes=_checked_attributes(attributes),
+    )
 
 
 def _message_id(given: str | None) -> str:

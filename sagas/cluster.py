@@ -25,7 +25,7 @@ from sagas.server.url import resolve_url
 if TYPE_CHECKING:
     from actors.cluster import Cluster
 
-_OURS = ("actors", "compensations")
+_OURS = ("actors", "compensations", "sagas")
 
 
 def up(
@@ -42,7 +42,8 @@ def up(
     ``modules``: where sagas and activities are declared, as dotted names or modules; every process imports them
     itself. ``url``: the Redis, else SAGAS_URL, else what ``sagas dev`` left. Ray: the one this process is connected to,
     else the one at RAY_ADDRESS, else a local one of its own that ``down()`` ends.
-    Raises: DefinitionError, InvalidArgument, StoreUnavailable, UnsafeStore.
+    Raises: DefinitionError, InvalidArgument (also when the Ray at RAY_ADDRESS cannot be reached), StoreUnavailable,
+    UnsafeStore.
     """
     check_not_shadowed()
     names = tuple(_importable(module) for module in load_modules(modules))
@@ -61,6 +62,18 @@ def up(
         cluster.down()
         raise
     return cluster
+
+
+def down(namespace: str = "default") -> bool:
+    """End the hosts and workers of ``namespace`` on the Ray that this process is connected to, or at RAY_ADDRESS.
+
+    Returns False when there are none. Raises: DefinitionError; InvalidArgument when that Ray cannot be reached.
+    """
+    check_not_shadowed()
+    _connect_ray()
+    from actors.cluster import end
+
+    return end(namespace)
 
 
 def check_not_shadowed() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def memory_opener(namespace: str) -> OpenStore:
     opened: list[MemoryStore] = []
 
     @contextlib.asynccontextmanager
-    async def open_(**options: int) -> AsyncIterator[Store]:
+    async def open_(**options: Any) -> AsyncIterator[Store]:
         if not opened:
             opened.append(MemoryStore(namespace, **options))
         try:
@@ -95,7 +96,7 @@ def memory_opener(namespace: str) -> OpenStore:
 
 def redis_opener(server: Server, namespace: str) -> OpenStore:
     @contextlib.asynccontextmanager
-    async def open_(**options: int) -> AsyncIterator[Store]:
+    async def open_(**options: Any) -> AsyncIterator[Store]:
         store = await RedisStore.connect(server.url, namespace, **options)
         try:
             yield store

@@ -1,6 +1,6 @@
 """Redis and Valkey servers of our own for the tests: on Unix sockets, as durable as in production, stopped by pid.
 
-Law: a test never talks to a server it did not start, and no server outlives its test session.
+Law: a test never talks to a server it did not start, and no server outlives its session (on Linux not even kill -9).
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
 import redis
+
+from sagas.server import launch
 
 REQUIRED = "SAGAS_REQUIRE_SERVERS"
 """Set to 1 where a missing server is a failure and no reason to skip."""
@@ -42,7 +45,7 @@ class Server:
         if binary is None:
             _missing(kind)
         self._folder = Path(tempfile.mkdtemp(prefix=f"sagas-{kind}-"))  # not pytest's: a socket's path must be short
-        self._command = [str(binary), *_settings(self._folder), *options]
+        self._command = [*_dying_with_us(), str(binary), *_settings(self._folder), *options]
         self.url = f"unix://{self._folder}/server.sock"
         self._process = self._start()
 
@@ -80,10 +83,17 @@ class Server:
                     if process.poll() is not None or time.monotonic() > deadline:
                         process.kill()
                         log_text = (self._folder / "log").read_text(errors="replace")
-                        raise RuntimeError(f"{self._command[0]} did not start: {error}\n{log_text}") from error
+                        raise RuntimeError(f"{self._command} did not start: {error}\n{log_text}") from error
                     time.sleep(0.01)
                 else:
                     return process
+
+
+def _dying_with_us() -> list[str]:
+    """What stands before a command so that it ends even when the test session is killed (Linux)."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
 
 
 def _settings(folder: Path) -> list[str]:

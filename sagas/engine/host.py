@@ -86,9 +86,9 @@ class Host:
         """
         self._executor = executor
         await self._leases.balance()
-        loops = [self._flush.run(), self._mail_loop(), self._timer_loop(), self._load_loop()]
+        loops = [self._flush.run, self._mail_loop, self._timer_loop, self._load_loop]
         if self._settings.lease_ms is not None:
-            loops.append(self._leases.run())
+            loops.append(self._leases.run)
         self._tasks = [asyncio.get_running_loop().create_task(self._supervised(each)) for each in loops]
 
     async def stop(self, grace_s: float = 10.0) -> None:
@@ -123,9 +123,9 @@ class Host:
     def _is_stopping(self) -> bool:
         return self._stopped
 
-    async def _supervised(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _supervised(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -262,7 +262,8 @@ class Host:
                 continue
             resident = Resident(id, self.registry)
             resident.load(loaded, self._clock.now_ms(), self._in_flight.__contains__)
-            resident.inputs.extend(shard.waiting.pop(id))
+            # Before what the load takes for lost: a report that has just come settles its attempt first.
+            resident.inputs[:0] = shard.waiting.pop(id)
             shard.residents[id] = resident
             self._make_dirty(shard, id)
 

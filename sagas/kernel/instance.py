@@ -82,6 +82,7 @@ class Instance:
         self._sequence = 0
         self._stop: BaseException | None = None
         self._closed = False
+        self._begun = False
         self._read_only = False
         self._started_by: RunStarted | None = None
         self._cancel_reason: str | None = None
@@ -340,6 +341,11 @@ class Instance:
 
     async def _drive(self, code: Awaitable[Any]) -> None:
         """Run the saga to its end and decide how it ended."""
+        self._begun = True
+        if self._cancel_reason is not None:
+            # Cancelled before its first line: it leaves no step behind.
+            _close_quietly(code)
+            return self._close(RunCancelled(self._cancel_reason, at_ms=self.now_ms))
         try:
             result = encode(await code)
             while open_handlers := [task for task in self._handlers if not task.done()]:
@@ -356,6 +362,7 @@ class Instance:
             self._close(RunFailed(Failure.of(error).row(), at_ms=self.now_ms))
         else:
             self._close(RunCompleted(result, at_ms=self.now_ms))
+        return None
 
     def _close(self, decision: Decision) -> None:
         self.decide(decision)
@@ -364,7 +371,8 @@ class Instance:
     def _cancel(self, fact: CancelRequested) -> None:
         if self._main is not None and not self._main.done():
             self._cancel_reason = self._cancel_reason or fact.reason
-            self._main.cancel(fact.reason)
+            if self._begun:
+                self._main.cancel(fact.reason)
 
     def _fire(self, fact: TimerFired) -> None:
         self.loop.fire(fact.timer)

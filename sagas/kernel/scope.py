@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from compensations import Outcome, Plan, Savepoint
+from compensations import Outcome, PivotPassed, Plan, Savepoint, ScopeClosed
 from sagas.errors import DefinitionError, InvalidArgument
 from sagas.kernel.current import current
 from sagas.kernel.events import (
@@ -39,7 +40,7 @@ _scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("sagas_sco
 def current_scope() -> Scope | None:
     """The innermost open scope of the running task, or None."""
     scope = _scope.get()
-    return scope if scope is not None and scope.is_open else None
+    return None if scope is None else scope.nearest_open()
 
 
 @dataclass(slots=True)
@@ -63,8 +64,15 @@ class Scope:
         self._outer: Scope | None = None
         self._token: contextvars.Token[Scope | None] | None = None
         self._instance: Instance | None = None
-        self.is_open = False
+        self._undoing = asyncio.Lock()  # one unwinding at a time: a block may fail while a task of it goes back
         self.number = 0
+
+    def nearest_open(self) -> Scope | None:
+        """This scope, or the nearest one around it that has not ended."""
+        scope: Scope | None = self
+        while scope is not None and scope._plan.ended:
+            scope = scope._outer
+        return scope
 
     # --- the user's calls
 
@@ -73,20 +81,24 @@ class Scope:
         instance = current("undo.add()")
         instance.check_writable("add an undo")
         number = instance.next_sequence()
-        self._plan.add(number)
+        with _refusing_the_past():
+            self._plan.add(number)
         self._actions[number] = _Action(activity, activity.signature.encode(args, {}), by_hand=True)
 
     def pivot(self) -> None:
         """From here on only forward: nothing before it is undone any more."""
-        self._plan.pivot()
+        with _refusing_the_past():
+            self._plan.pivot()
 
     def savepoint(self) -> Savepoint:
         """A place in the block to come back to with ``back_to``."""
-        return self._plan.savepoint()
+        with _refusing_the_past():
+            return self._plan.savepoint()
 
     async def back_to(self, savepoint: Savepoint) -> None:
         """Undo what was done since ``savepoint``, newest first; then the block goes on another way."""
-        await self._shielded(self._unwind("back_to", savepoint))
+        with _refusing_the_past():
+            await self._shielded(self._unwind("back_to", savepoint))
 
     def keep(self, step: object) -> None:
         """Leave a step whose outcome is unknown (and whose error was caught) as it is when the block closes.
@@ -106,7 +118,6 @@ class Scope:
         self.number = self._instance.next_sequence()
         self._outer = current_scope()
         self._token = _scope.set(self)
-        self.is_open = True
         return self
 
     async def __aexit__(
@@ -123,17 +134,20 @@ class Scope:
             await self._shielded(self._close())
         else:
             await self._shielded(self._unwind(f"{type(error).__qualname__}: {error}"))
-        self.is_open = False
 
     # --- what steps tell it
 
     def check_open(self, activity: Activity[..., Any]) -> None:
         """Raises: DefinitionError for a step with an undo after the pivot."""
-        if self._plan.pivoted:
+        if self._pivoted:
             raise DefinitionError(
                 f"activity {activity.name!r} has a compensation but stands after undo.pivot(), where none is run: "
                 "move it before the pivot, or call it with .options(compensate=False)"
             )
+
+    @property
+    def _pivoted(self) -> bool:
+        return self._plan.pivoted or (self._outer is not None and self._outer._pivoted)
 
     def join(self, scheduled: StepScheduled, activity: Activity[..., Any]) -> Callable[[Settled], None]:
         """A step with an undo was scheduled inside; returns who must hear of its outcome."""
@@ -177,41 +191,38 @@ class Scope:
             raise cancelled
 
     async def _close(self) -> None:
-        await self._settled(cancel=False)
-        self._plan.close()
-        await self._undo_selected("a step of unknown outcome")
-        if self._outer is not None and self._outer.is_open:
-            self._outer._adopt(self)
-
-    def _adopt(self, inner: Scope) -> None:
-        self._plan.adopt(inner._plan)
-        self._actions.update(inner._actions)
+        async with self._undoing:
+            await self._settled(cancel=False)
+            self._plan.close()
+            await self._undo_selected("a step of unknown outcome")
+        outer = None if self._outer is None else self._outer.nearest_open()
+        if outer is not None:
+            outer._plan.adopt(self._plan)
+            outer._actions.update(self._actions)
 
     async def _unwind(self, reason: str, savepoint: Savepoint | None = None) -> None:
-        await self._settled(cancel=True, savepoint=savepoint)
-        self._plan.unwind(savepoint)
-        await self._undo_selected(reason)
+        async with self._undoing:
+            await self._settled(cancel=True, savepoint=savepoint)
+            self._plan.unwind(savepoint)
+            await self._undo_selected(reason)
 
     async def _settled(self, cancel: bool, savepoint: Savepoint | None = None) -> None:
         """Wait until every open step's outcome is known: before that, nobody can say what must be undone."""
-        open_steps = self._plan.open_steps(savepoint)
-        if cancel:
+        while open_steps := self._plan.open_steps(savepoint):  # again: a task of the block may start more meanwhile
+            if cancel:
+                for number in open_steps:
+                    self._running.cancel_step(number)
             for number in open_steps:
-                self._running.cancel_step(number)
-        for number in open_steps:
-            if number in self._open_steps:
-                await self._open_steps[number]
+                if number in self._open_steps:
+                    await self._open_steps[number]
 
     async def _undo_selected(self, reason: str) -> None:
         if self._plan.finished:
             return
         instance = self._running
         instance.decide(CompensationStarted(self.number, reason, at_ms=instance.now_ms))
-        if self._parallel:
-            await _all([self._undo(number) for number in self._plan.next(parallel=True)])
-        else:
-            while following := self._plan.next():
-                await self._undo(*following)
+        while following := self._plan.next(self._parallel):
+            await _all([self._undo(number) for number in following])
         instance.decide(CompensationEnded(self.number, at_ms=instance.now_ms))
 
     async def _undo(self, number: int) -> None:
@@ -242,6 +253,15 @@ async def _all(undos: Sequence[Any]) -> None:
         await asyncio.wait(tasks)
     for task in tasks:
         task.result()
+
+
+@contextmanager
+def _refusing_the_past() -> Generator[None]:
+    """What the plan refuses because of a pivot or an ended block is a mistake in the saga's code."""
+    try:
+        yield
+    except (PivotPassed, ScopeClosed) as error:
+        raise DefinitionError(f"{error}; nothing before undo.pivot() or after the block can be undone") from error
 
 
 def compensating(parallel: bool = False) -> Scope:

@@ -17,7 +17,8 @@ What comes back is what went in, by kind of value:
 
 Evolution: a dataclass, NamedTuple or model may gain a field with a default and lose any field; a function may gain
 trailing parameters with defaults, and defaults may change, because those not given are not sent. In a union, exact
-scalar types come first, then the record whose fields fit best; give records with equal fields a ``Literal`` field.
+scalar types come first (so ``Colour | str`` with text values is always a str), then the record whose fields fit best;
+give records with equal fields a ``Literal`` field.
 """
 
 from __future__ import annotations

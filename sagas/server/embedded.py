@@ -75,6 +75,11 @@ class EmbeddedServer:
             time.sleep(pause)
         raise AssertionError("the pauses never end")
 
+    @classmethod
+    def attach(cls, data: Path = DATA) -> EmbeddedServer | None:
+        """The server that runs on ``data`` already, or None; nothing is started. Raises: StoreUnavailable."""
+        return cls._attach(DataFolder(data)) if data.is_dir() else None
+
     def stop(self, timeout: float = 10.0, *, force: bool = False) -> None:
         """Stop the server in order, and with SIGKILL only after ``timeout`` seconds; may be called again.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from opentelemetry import trace as otel
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import Event as SdkEvent
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, Tracer, TracerProvider
@@ -78,11 +79,11 @@ class SpanEmitter:
 
     def _samples(self, run: RunStarted) -> bool:
         trace = trace_of(run)
-        context = None
+        context = Context()  # explicit, or the sampler would look at whatever span surrounds the host
         if trace.caller is not None:
             flags = _SAMPLED if trace.caller.sampled else otel.TraceFlags(otel.TraceFlags.DEFAULT)
             caller = otel.SpanContext(trace.trace_id, trace.caller.span_id, is_remote=True, trace_flags=flags)
-            context = otel.set_span_in_context(otel.NonRecordingSpan(caller))
+            context = otel.set_span_in_context(otel.NonRecordingSpan(caller), context)
         result = self._sampler.should_sample(context, trace.trace_id, run.type)
         return result.decision is Decision.RECORD_AND_SAMPLE
 

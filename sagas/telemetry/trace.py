@@ -1,7 +1,8 @@
 """Which trace a span belongs to, and the id it has there.
 
 Law: ids are hashes of what is in the history, never drawn: whoever projects the same event, on any host, before or
-after a crash, gives it the same id. Episode traces (one trace a burst of activity) will be decided in ``trace_of`` alone.
+after a crash, gives it the same id. Which trace a span is in (today one a run; one an episode of activity is to come)
+is decided in ``trace_of`` alone.
 """
 
 from __future__ import annotations

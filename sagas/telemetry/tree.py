@@ -25,7 +25,7 @@ _STYLES = {SpanStatus.OK: "green", SpanStatus.ERROR: "red", SpanStatus.UNSET: "c
 
 
 def trace_tree(spans: Sequence[Span]) -> Tree:
-    """The spans of one run (any order) as a tree. A run that goes on has no span of its own yet, and says so.
+    """The spans of one run, as they were emitted, as a tree. A run that goes on has no span of its own and says so.
 
     Raises: ValueError without any span, or for those of several runs.
     """
@@ -42,7 +42,7 @@ def trace_tree(spans: Sequence[Span]) -> Tree:
 def _add(tree: Tree, spans: Sequence[Span], origin_ms: int) -> None:
     """Hang the spans into the tree: each below the step it is linked to, or below the run."""
     branches: dict[int, Tree] = {}
-    # An action always begins before its undo; of two that began together, what ended first comes first.
+    # Spans come in the order of their ends; sorting is stable, so what began together stays in that order.
     for span in sorted(spans, key=lambda span: (span.start_ms, span.end_ms)):
         above = next((branches[link.span_id] for link in span.links if link.span_id in branches), tree)
         branch = branches[span.span_id] = above.add(_line(span, origin_ms))

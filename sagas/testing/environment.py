@@ -43,7 +43,6 @@ class Environment:
         self.client = Client(self.store, patience=self, learn=self._registry.add_type)
         self._host: Host | None = None
         self._executor: InProcessExecutor | None = None
-        self._hosts = 0
 
     @property
     def now(self) -> datetime:
@@ -113,8 +112,8 @@ class Environment:
 
     async def start(self) -> None:
         """Start a host (``environment()`` does it)."""
-        self._hosts += 1
-        settings = HostSettings(owner=f"host-{self._hosts}", lease_ms=None, residents=self._residents)
+        # One owner for good: a lease without an end is taken again at once after a restart.
+        settings = HostSettings(owner="host", lease_ms=None, residents=self._residents)
         self._host = Host(self.store, self._registry, self._clock, settings, self._on_committed)
         self._executor = InProcessExecutor(AttemptRunner(self._registry, self._clock, 4), self._host.deliver)
         await self._host.start(self._executor)

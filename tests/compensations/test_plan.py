@@ -569,6 +569,7 @@ class TestTheEndOfAScope:
         assert undo_all(plan) == [1]
         plan.unwind()
         assert plan.next() == ()
+        assert plan.compensation is Compensation.DONE
 
 
 class TestMisuse:

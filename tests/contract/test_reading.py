@@ -24,6 +24,16 @@ def test_load_answers_in_the_order_asked(open_store: OpenStore) -> None:
     with_store(open_store, scenario)
 
 
+def test_heads_answer_in_the_order_asked(open_store: OpenStore) -> None:
+    async def scenario(store: Store) -> None:
+        for id in ("a", "b"):
+            await committed(store, await claimed(store, id), 1, step(id, head=head(run_id=id)))
+        assert await store.heads(["b", "nobody", "a"]) == [head(run_id="b"), None, head(run_id="a")]
+        assert await store.heads([]) == []
+
+    with_store(open_store, scenario)
+
+
 def test_history_from_an_index(open_store: OpenStore) -> None:
     async def scenario(store: Store) -> None:
         claim = await claimed(store, "a")

@@ -1,0 +1,69 @@
+"""The events of a history as a person or a machine reads them: payloads as values, failures in words."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sagas.cli.text import one_line
+from sagas.errors import PayloadError
+from sagas.kernel.duration import from_ms
+from sagas.kernel.events import Activated, Event
+from sagas.kernel.failure import Failure
+from sagas.payloads import decode
+
+_PLUMBING = (Activated,)
+"""Events that tell a person nothing; their places in the history still count."""
+
+
+def is_plumbing(event: Event) -> bool:
+    """Whether the table leaves it out."""
+    return isinstance(event, _PLUMBING)
+
+
+def values_of(event: Event) -> dict[str, Any]:
+    """Every field but the time, as plain values."""
+    names = [each.name for each in fields(event) if each.name != "at_ms"]
+    return {name: _value(name, getattr(event, name)) for name in names}
+
+
+def json_of(position: int, event: Event) -> dict[str, Any]:
+    """The whole event for a machine."""
+    when = from_ms(event.at_ms).isoformat()
+    return {"position": position, "event": type(event).__name__, "at": when, **values_of(event)}
+
+
+def words_of(event: Event) -> str:
+    """What the table says of it: the fields that say something."""
+    said = {name: value for name, value in values_of(event).items() if value not in ("", None, [], {}, ())}
+    if isinstance(failure := said.get("failure"), dict):
+        said["failure"] = f"{failure['cause_type']}: {failure['message']} ({failure['outcome']})"
+    return "  ".join(f"{name}={one_line(value, 80)}" for name, value in said.items() if name != "scope")
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return _decoded(value)
+    if name == "failure":
+        failure = Failure.from_row(value)
+        return {
+            "kind": failure.kind,
+            "cause_type": failure.cause_type,
+            "message": failure.message,
+            "outcome": failure.outcome.value,
+            "args": _decoded(failure.args) if failure.args else [],
+        }
+    if name == "errors":
+        return [
+            {"attempt": attempt, "at": from_ms(at_ms).isoformat(), "cause_type": cause_type, "message": message}
+            for attempt, at_ms, cause_type, message in value
+        ]
+    return value
+
+
+def _decoded(payload: bytes) -> Any:
+    """The value, without the types of anybody's code; a payload that cannot be read must not hide its event."""
+    try:
+        return decode(payload)
+    except PayloadError as error:
+        return f"<{len(payload)} bytes that cannot be read: {error}>"
