@@ -1,0 +1,1 @@
+"""One hundred real traffic fines, each a saga that lives for months: see README.md beside this file."""
