@@ -8,13 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
 log = logging.getLogger("sagas.actors")
 _BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 GONE = (RayActorError, ActorDiedError, ActorUnavailableError)
 """The other actor is dead or away; for a call that was under way: it may have run."""
+
+
+def original(error: BaseException) -> BaseException:
+    """What an actor raised, out of the wrappers that Ray put around it on its way (their text is a traceback)."""
+    while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
+        error = error.cause
+    return error
 
 
 async def answer(ref: Any) -> Any:

@@ -7,10 +7,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray.exceptions import ActorDiedError, RayTaskError
 
+from actors.calls import original
 from actors.names import SUPERVISOR, host_name, ray_namespace
 from actors.settings import ClusterSettings
 from actors.supervisor import SupervisorActor
+from sagas.errors import InvalidArgument
 
 
 class Cluster:
@@ -36,32 +39,40 @@ class Cluster:
         )
 
     def scale(self, hosts: int | None = None, workers: int | None = None) -> None:
-        """Run this many hosts and workers; None leaves a number as it is. Returns once they are up."""
+        """Run this many hosts and workers; None leaves a number as it is. Returns once they are up.
+
+        Raises: InvalidArgument; what a host or worker raised when it first started (StoreUnavailable, UnsafeStore).
+        """
         self._counts = (
-            self._counts[0] if hosts is None else hosts,
-            self._counts[1] if workers is None else workers,
+            self._counts[0] if hosts is None else _count("hosts", hosts),
+            self._counts[1] if workers is None else _count("workers", workers),
         )
-        ray.get(self._supervisor.scale.remote(*self._counts))
+        _answer(self._supervisor.scale.remote(*self._counts))
 
     def hosts(self) -> list[dict[str, Any]]:
-        """Each host: ``slot``, ``pid``, ``shards`` it owns now."""
-        found: list[dict[str, Any]] = ray.get(self._supervisor.describe.remote("host"))
+        """Each host: ``slot``, ``pid``, ``shards`` it owns now. One that has just died has the pid None."""
+        found: list[dict[str, Any]] = _answer(self._supervisor.describe.remote("host"))
         return found
 
     def workers(self) -> list[dict[str, Any]]:
-        """Each worker: ``name``, ``pid``."""
-        found: list[dict[str, Any]] = ray.get(self._supervisor.describe.remote("worker"))
+        """Each worker: ``name``, ``pid``. One that has just died has the pid None."""
+        found: list[dict[str, Any]] = _answer(self._supervisor.describe.remote("worker"))
         return found
 
     def drain(self, host: int) -> None:
-        """Let the host in this slot commit, hand its shards to the others, and end."""
-        ray.get(self._supervisor.drain.remote(host_name(host)))
+        """Let the host in this slot commit, hand its shards to the others, and end; ``scale`` starts it again.
+
+        Raises: InvalidArgument when there is none.
+        """
+        _answer(self._supervisor.drain.remote(host_name(host)))
 
     def down(self) -> None:
         """End all of it, and Ray too where ``up()`` started it; instances go on at the next ``up()``."""
-        _end(self._supervisor)
-        if self._on_down is not None:
-            self._on_down()
+        try:
+            _end(self._supervisor)
+        finally:
+            if self._on_down is not None:
+                self._on_down()
 
     def __enter__(self) -> Self:
         return self
@@ -83,5 +94,22 @@ def end(namespace: str) -> bool:
 
 
 def _end(supervisor: Any) -> None:
-    ray.get(supervisor.down.remote())
+    try:
+        _answer(supervisor.down.remote())
+    except ActorDiedError:  # it restarts always, so somebody else has ended it and all of its children
+        return
     ray.kill(supervisor, no_restart=True)
+
+
+def _answer(ref: Any) -> Any:
+    """The result of a call; its error as the actor raised it."""
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        raise original(error) from None
+
+
+def _count(what: str, number: int) -> int:
+    if not isinstance(number, int) or number < 0:
+        raise InvalidArgument(f"{what} is how many of them to run, 0 or more, not {number!r}")
+    return number

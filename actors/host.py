@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import uuid
 from typing import Any
@@ -20,9 +21,11 @@ from sagas.engine.steps import decode_reports
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 
+_LOOK_EVERY_S = 1.0
+
 
 class HostActor:
-    """``start`` may be called again and again; a restarted process is started by the next call."""
+    """``start`` may be called again and again: the next call starts what a dead process, or a defect, has ended."""
 
     def __init__(self, slot: int, settings: ClusterSettings) -> None:
         self._slot = slot
@@ -48,13 +51,21 @@ class HostActor:
         host = Host(store, registry, clock, HostSettings(owner=owner, lease_ms=settings.lease_ms))
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
         pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace))
+        if self._executor is not None:
+            await self._executor.close()
         self._executor = RoutingExecutor(local, pool)
         await host.start(self._executor)
         self._host = host
 
     async def live(self) -> None:
-        """Returns when this host was drained; a call that fails tells its caller at once that the process died."""
-        await self._ended.wait()
+        """Returns when this host has ended: drained, or by itself after a defect, and then ``start`` starts another.
+
+        A call that fails tells its caller at once that the process died.
+        """
+        while not self._ended.is_set() and self._host is not None and not self._host.stopped:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._ended.wait()
 
     async def deliver(self, blob: bytes) -> None:
         """A batch of reports from a worker. Repeats and late ones are dropped by the instance they are for."""

@@ -9,22 +9,27 @@ from typing import Any
 
 import ray
 
-from actors.calls import GONE, Peer
+from actors.calls import GONE, Peer, original
 from actors.dispatcher import DispatcherActor
 from actors.host import HostActor
 from actors.names import dispatcher_name, host_name, ray_namespace, worker_name
 from actors.settings import ClusterSettings
 from actors.worker import WorkerActor
+from sagas.errors import InvalidArgument
 
 log = logging.getLogger("sagas.actors")
 
 
 @dataclass(slots=True)
 class _Child:
-    """An actor it looks after; ``ready`` is set once its first start was answered."""
+    """An actor it looks after; ``ready`` is set once its first start was answered.
+
+    ``args`` are those of its class: a host's begin with its slot, a worker's with its queue.
+    """
 
     name: str
     kind: str
+    args: tuple[Any, ...]
     peer: Peer
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
@@ -56,7 +61,7 @@ class SupervisorActor:
         for name in [name for name in self._children if name not in wanted]:
             await self._retire(name)
         for name, (kind, cls, args) in wanted.items():
-            if name not in self._children:
+            if name not in self._children or self._children[name].error is not None:
                 self._adopt(name, kind, cls, args)
         await asyncio.gather(*(self._up(child) for child in self._children.values()))
         for queue in queues:
@@ -75,7 +80,7 @@ class SupervisorActor:
             max_concurrency=20_000,
             num_cpus=0,
         ).remote(*args)
-        child = self._children[name] = _Child(name, kind, Peer(name, self._namespace))
+        child = self._children[name] = _Child(name, kind, args, Peer(name, self._namespace))
         child.keeper = asyncio.get_running_loop().create_task(self._keep(child))
 
     async def _up(self, child: _Child) -> None:
@@ -97,16 +102,18 @@ class SupervisorActor:
                 if child.kind == "dispatcher":
                     await self._remind(child)
             except Exception as error:
-                child.error = error
-                child.ready.set()
-                return
-            else:
-                return
+                if not child.ready.is_set():
+                    child.error = original(error)
+                    child.ready.set()
+                    return
+                # It was up before, so its code is in order: the store is away, perhaps.
+                log.warning("%s cannot start, trying again: %s", child.name, original(error))
+                await asyncio.sleep(1)
 
     async def _remind(self, dispatcher: _Child) -> None:
         """A restarted dispatcher knows no workers."""
-        queue = dispatcher.name.removeprefix(dispatcher_name(""))
-        names = [name for name, child in self._children.items() if child.kind == "worker" and f"-{queue}-" in name]
+        workers = (child for child in self._children.values() if child.kind == "worker")
+        names = [child.name for child in workers if dispatcher_name(child.args[0]) == dispatcher.name]
         await dispatcher.peer.insist("workers", names, until=lambda: dispatcher.name not in self._children)
 
     async def _retire(self, name: str) -> None:
@@ -128,21 +135,31 @@ class SupervisorActor:
             log.info("an actor was gone before it was retired: %s", error)
 
     async def drain(self, name: str) -> None:
-        """Let one host commit, hand its shards back, and end."""
+        """Let one host commit, hand its shards back, and end. Raises: InvalidArgument when there is none."""
+        if name not in self._children:
+            raise InvalidArgument(f"there is no {name}; the hosts are {self._names('host')}")
         await self._retire(name)
 
     async def down(self) -> None:
         """Hosts first, so that what runs is recorded; then the rest."""
         for kind in ("host", "worker", "dispatcher"):
-            names = [name for name, child in self._children.items() if child.kind == kind]
-            await asyncio.gather(*(self._retire(name) for name in names))
+            await asyncio.gather(*(self._retire(name) for name in self._names(kind)))
 
     async def describe(self, kind: str) -> list[dict[str, Any]]:
-        """What each host says of itself, or the name and process id of each worker."""
+        """What each host or worker says of itself; its pid is None while its process is away."""
         children = [child for child in self._children.values() if child.kind == kind]
-        if kind == "host":
-            return [await child.peer.call("describe") for child in children]
-        return [{"name": child.name, "pid": await child.peer.call("start")} for child in children]
+        return list(await asyncio.gather(*(self._described(child) for child in children)))
+
+    async def _described(self, child: _Child) -> dict[str, Any]:
+        try:
+            described: dict[str, Any] = await child.peer.call("describe")
+        except (*GONE, ValueError):
+            described = {"slot": child.args[0], "shards": []} if child.kind == "host" else {"name": child.name}
+            described["pid"] = None
+        return described
+
+    def _names(self, kind: str) -> list[str]:
+        return [name for name, child in self._children.items() if child.kind == kind]
 
 
 def _find(name: str, namespace: str) -> Any:

@@ -27,7 +27,8 @@ class WorkerActor:
     def __init__(self, queue: str, name: str, settings: ClusterSettings) -> None:
         self._name = name
         self._namespace = ray_namespace(settings.namespace)
-        self._runner = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.credits)
+        self._settings = settings
+        self._attempts: AttemptRunner | None = None
         self._dispatcher = Peer(dispatcher_name(queue), self._namespace)
         self._hosts: dict[str, Peer] = {}
         self._running: dict[StepKey, tuple[int, asyncio.Task[StepReport]]] = {}
@@ -37,9 +38,13 @@ class WorkerActor:
         self._flushing = False
         self._stopped = asyncio.Event()
 
-    async def start(self) -> int:
-        """The process id; the modules were loaded when the process began."""
-        return os.getpid()
+    async def start(self) -> None:
+        """Load the modules, unless that is done. Raises: what they raise."""
+        self._runner()
+
+    async def describe(self) -> dict[str, Any]:
+        """Name and process id."""
+        return {"name": self._name, "pid": os.getpid()}
 
     async def live(self) -> None:
         """Returns when it was stopped; a call that fails tells its caller at once that the process died."""
@@ -52,7 +57,7 @@ class WorkerActor:
             if ended is not None:
                 self._report(host, ended)
             elif self._running.get(task.key, (0, None))[0] != task.attempt:
-                attempt = asyncio.get_running_loop().create_task(self._runner.run(task))
+                attempt = asyncio.get_running_loop().create_task(self._runner().run(task))
                 self._running[task.key] = (task.attempt, attempt)
                 attempt.add_done_callback(functools.partial(self._done, host, task))
 
@@ -66,6 +71,13 @@ class WorkerActor:
     async def stop(self) -> None:
         """No more attempts will come."""
         self._stopped.set()
+
+    def _runner(self) -> AttemptRunner:
+        # Not made when the actor is: Ray tells nobody why an actor could not be made, and callers wait for ever.
+        if self._attempts is None:
+            settings = self._settings
+            self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.credits)
+        return self._attempts
 
     def _done(self, host: str, task: StepTask, attempt: asyncio.Task[StepReport]) -> None:
         if self._running.get(task.key, (0, None))[1] is attempt:

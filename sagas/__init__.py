@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from compensations import Retry as Retry
     from sagas import testing as testing
     from sagas.client import Client as Client
-    from sagas.client import Handle as Handle
     from sagas.cluster import up as up
     from sagas.connection import connect as connect
     from sagas.description import Description as Description
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from sagas.errors import StepError as StepError
     from sagas.errors import StoreUnavailable as StoreUnavailable
     from sagas.errors import UnsafeStore as UnsafeStore
+    from sagas.handle import Handle as Handle
     from sagas.kernel.activity import activity as activity
     from sagas.kernel.flow import info as info
     from sagas.kernel.flow import logger as logger
@@ -64,7 +64,8 @@ if TYPE_CHECKING:
 
 _ORIGIN = {
     "compensations": ("Compensation", "Outcome", "Retry"),
-    "sagas.client": ("Client", "Handle"),
+    "sagas.client": ("Client",),
+    "sagas.handle": ("Handle",),
     "sagas.cluster": ("up",),
     "sagas.connection": ("connect",),
     "sagas.description": ("Description",),

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from actors.cluster import Cluster
 
 _OURS = ("actors", "compensations", "sagas")
+_KNOCK_S = 10.0
 
 
 def up(
@@ -50,11 +52,12 @@ def up(
     if not names:
         raise InvalidArgument("up() needs modules=[...]: the modules that declare your sagas and activities")
     Registry(load_modules(names))  # two types of one name are refused here, before anything is started
+    found_url = resolve_url(url)  # and so is a store that nobody has named
     local_ray = _connect_ray()
     from actors.cluster import Cluster
     from actors.settings import ClusterSettings
 
-    settings = ClusterSettings(url=resolve_url(url), modules=names, namespace=namespace, queues=queues)
+    settings = ClusterSettings(url=found_url, modules=names, namespace=namespace, queues=queues)
     cluster = Cluster(settings, on_down=local_ray.stop if local_ray is not None else None)
     try:
         cluster.scale(hosts, workers)
@@ -97,8 +100,30 @@ def _importable(module: ModuleType) -> str:
 class LocalRay:
     """A Ray of our own on this machine; its folder goes with it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        # A short name: Ray puts Unix sockets there, whose paths are limited to 107 bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="sagas-ray-"))
+
+    def start(self) -> None:
+        """Returns once this process is connected to it."""
+        import ray
+
+        # Inherited by every process of a local Ray: sets of strings have one order everywhere.
+        hash_seed = os.environ.get("PYTHONHASHSEED")
+        os.environ["PYTHONHASHSEED"] = "0"
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(self._folder),
+            )
+        finally:
+            if hash_seed is None:
+                del os.environ["PYTHONHASHSEED"]
+            else:
+                os.environ["PYTHONHASHSEED"] = hash_seed
 
     def stop(self) -> None:
         """End its processes and remove its folder (logs too)."""
@@ -119,25 +144,27 @@ def _connect_ray() -> LocalRay | None:
 
     if ray.is_initialized():
         return None
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False)
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            _knock(address)
+            ray.init(log_to_driver=False)
+        except OSError as error:  # ConnectionError is one
+            raise InvalidArgument(
+                f"the Ray at RAY_ADDRESS={address} cannot be reached: {error}. Correct the address, start that Ray, "
+                "or unset RAY_ADDRESS to get a local one"
+            ) from error
         return None
-    # In a folder of its own with a short name: Ray puts Unix sockets there, whose paths are limited to 107 bytes.
-    folder = tempfile.mkdtemp(prefix="sagas-ray-")
-    # Inherited by every process of a local Ray: sets of strings have one order everywhere.
-    hash_seed = os.environ.get("PYTHONHASHSEED")
-    os.environ["PYTHONHASHSEED"] = "0"
+    local = LocalRay()
     try:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=folder,
-        )
-    finally:
-        if hash_seed is None:
-            del os.environ["PYTHONHASHSEED"]
-        else:
-            os.environ["PYTHONHASHSEED"] = hash_seed
-    return LocalRay(Path(folder))
+        local.start()
+    except BaseException:
+        local.stop()
+        raise
+    return local
+
+
+def _knock(address: str) -> None:
+    """Raises: OSError when nobody listens at ``HOST:PORT``; Ray itself would try for minutes before it says so."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()

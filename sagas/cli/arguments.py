@@ -45,12 +45,17 @@ def fitted(signature: Signature, texts: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _fit(text: str, annotation: object) -> Any:
+    """The value, or the text where only that is of the annotated type; where neither is, the value, to be refused."""
     value = value_of(text)
+    return text if not _fits(value, annotation) and _fits(text, annotation) else value
+
+
+def _fits(value: object, annotation: object) -> bool:
     try:
         decode(encode(value), annotation)
     except PayloadError:
-        return text
-    return value
+        return False
+    return True
 
 
 def _no_json(constant: str) -> NoReturn:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from sagas.cli.foreground import endings_as_interrupts, listen, run_until_signalled
+from sagas.cli.foreground import endings_as_interrupts, held_back, run_until_signalled
 from sagas.cli.live import Live
 from sagas.cli.show import say, stdout, tell
 from sagas.cli.target import address_of, modules_of
@@ -40,7 +40,7 @@ def up(args: argparse.Namespace) -> int:
     registry = _checked(args)
     url = resolve_url(args.url, args.data)
     with endings_as_interrupts(), _interruptible():
-        _serve(args, registry, url, f" --url '{redact(url)}'" if args.url else "")
+        _serve(args, registry, url, _way_to(args))
     return OK
 
 
@@ -73,10 +73,10 @@ def _checked(args: argparse.Namespace) -> Registry:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C is how these commands end: no error."""
+    """Ctrl-C is how these commands end: no error. (Ray turns a SIGTERM that comes while it starts into SystemExit.)"""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         tell("stopped")
 
 
@@ -85,20 +85,28 @@ def _server(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """The Redis the operator named, else our own on the data folder; and what client commands need to find it."""
     url = args.url or os.environ.get("SAGAS_URL")
     if url:
-        yield url, f" --url '{redact(url)}'" if args.url else ""
+        yield url, _way_to(args)
         return
     with EmbeddedServer.start(args.data, die_with_parent=True) as server:
         tell(f"redis    {server.url} (pid {server.pid}, {'started' if server.owned else 'ran already'})")
-        yield server.url, "" if args.data == DATA else f" --data {args.data}"
+        yield server.url, _way_to(args)
+
+
+def _way_to(args: argparse.Namespace) -> str:
+    """What a client command needs on its command line to find the same store."""
+    if args.url:
+        return f" --url '{redact(args.url)}'"
+    return "" if args.data == DATA else f" --data {args.data}"
 
 
 def _serve(args: argparse.Namespace, registry: Registry, url: str, options: str) -> None:
     """Bring the cluster up, show what happens until a signal, take it down."""
     ray = os.environ.get("RAY_ADDRESS")
     tell(f"ray      {f'connecting to {ray}' if ray else 'starting one of its own'}; this takes a few seconds ...")
-    cluster = cluster_up(args.modules, url, hosts=args.hosts, workers=args.workers, namespace=args.namespace)
-    try:
-        listen()
+    with contextlib.ExitStack() as stack:
+        with held_back(lambda: tell("stopping as soon as Ray has started; Ctrl-C again breaks it off ...")):
+            cluster = cluster_up(args.modules, url, hosts=args.hosts, workers=args.workers, namespace=args.namespace)
+            stack.callback(cluster.down)
         tell(f"store    {redact(url)}, namespace {args.namespace}")
         tell(f"hosts    {_pids(cluster.hosts())}")
         tell(f"workers  {_pids(cluster.workers())}")
@@ -108,8 +116,6 @@ def _serve(args: argparse.Namespace, registry: Registry, url: str, options: str)
             tell(f"  {line}")
         run_until_signalled(_watch(url, args.namespace))
         tell("stopping; Ctrl-C again breaks it off ...")
-    finally:
-        cluster.down()
 
 
 async def _watch(url: str, namespace: str) -> None:
@@ -129,6 +135,7 @@ def _namespace(args: argparse.Namespace) -> str:
 
 
 def _next_steps(registry: Registry, options: str) -> list[str]:
-    """What to type next."""
+    """What to type next; a function is the better first try, since a class mostly waits for signals."""
     types = [found for name in registry.saga_names if (found := registry.saga(name)) is not None]
-    return [*(f"sagas execute {address_of(found)}{options}" for found in types[:1]), f"sagas list{options}"]
+    first = sorted(types, key=lambda found: found.is_class)[:1]
+    return [*(f"sagas execute {address_of(found)}{options}" for found in first), f"sagas list{options}"]

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from sagas.cli.show import cell, print_json, stdout, table
+from sagas.cli.show import cell, print_json, print_table, table
 from sagas.cli.verdict import FAILED, OK, complain
 from sagas.errors import InvalidArgument
 from sagas.server import Finding, examine, judge_fsync, measure_fsync, redact, resolve_url
@@ -43,7 +43,7 @@ def _print_findings(url: str, findings: list[Finding]) -> None:
     for finding in findings:
         style = _STYLES[finding.severity]
         shown.add_row(cell(finding.severity, style), finding.subject, cell(finding.message, limit=400), finding.fix)
-    stdout().print(shown)
+    print_table(shown)
     refused = sum(finding.severity == "refuse" for finding in findings)
     if refused:
         complain(f"the Redis at {redact(url)} is not safe for sagas: {refused} finding(s) to mend first")

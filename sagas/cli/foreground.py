@@ -1,7 +1,7 @@
 """A program that runs until somebody ends it: Ctrl-C, ``kill`` or a closed terminal all end it in order.
 
-Law: a signal is an exception (KeyboardInterrupt) while things start and stop, so that ``with`` blocks take down what
-stands; a second one breaks off the taking down.
+Law: a signal is a KeyboardInterrupt, so that ``with`` blocks take down what stands; but not while Ray starts, which
+leaves processes behind when it is broken off half-way: then the first one waits, and a second one breaks it off.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -20,7 +20,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def endings_as_interrupts() -> Iterator[None]:
     """Within it every signal that ends a program raises KeyboardInterrupt, as Ctrl-C does."""
     before = {number: signal.getsignal(number) for number in _ENDINGS}
-    listen()
+    _listen(_interrupt)
     try:
         yield
     finally:
@@ -28,16 +28,31 @@ def endings_as_interrupts() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def listen() -> None:
-    """Take the signals (again: Ray takes SIGTERM for itself when it starts)."""
-    for number in _ENDINGS:
-        signal.signal(number, _interrupt)
+@contextlib.contextmanager
+def held_back(tell: Callable[[], None]) -> Iterator[None]:
+    """Within it the first signal only calls ``tell``; it interrupts at the end of the block."""
+    held: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        held.append(number)
+        _listen(_interrupt)
+        tell()
+
+    _listen(hold)
+    try:
+        yield
+    finally:
+        _listen(_interrupt)  # also where Ray has taken SIGTERM for itself
+    if held:
+        raise KeyboardInterrupt
 
 
 def run_until_signalled(work: Coroutine[Any, Any, None]) -> None:
     """Run ``work`` until a signal comes; an error of the work comes through."""
-    asyncio.run(_until_signalled(work))
-    listen()
+    try:
+        asyncio.run(_until_signalled(work))
+    finally:
+        _listen(_interrupt)  # the loop has given the signals back to Python's defaults
 
 
 async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
@@ -54,6 +69,11 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
+
+
+def _listen(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in _ENDINGS:
+        signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

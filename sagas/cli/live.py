@@ -77,7 +77,7 @@ class Live:
         self._parked = {each.id for each in found if each.parked is not None}
         if found:
             parked = f", {len(self._parked)} of them parked (`sagas list \"parked != ''\"`)" if self._parked else ""
-            self._console.print(Text(f"{len(found)} sagas go on{parked}", "dim"))
+            self._console.print(Text(f"running from before: {len(found)}{parked}", "dim"))
 
     async def _next_notices(self) -> set[str]:
         """Ids with notices; empty after a second without any."""

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from rich.text import Text
 
 from sagas.cli.events import is_plumbing, json_of, words_of
-from sagas.cli.show import ago, at, cell, print_json, say, status_text, stdout, table
+from sagas.cli.show import ago, at, cell, print_json, print_table, say, status_text, stdout, table
 from sagas.cli.store import no_host, opened, taken
 from sagas.cli.text import one_line, to_json
 from sagas.cli.verdict import OK
@@ -45,7 +45,7 @@ def history(args: argparse.Namespace) -> int:
             if not is_plumbing(event):
                 time = f"{from_ms(event.at_ms).astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
                 shown.add_row(str(position), time, type(event).__name__, Text(words_of(event)))
-        stdout().print(shown)
+        print_table(shown)
     return OK
 
 
@@ -69,7 +69,7 @@ async def _list(args: argparse.Namespace) -> int:
     limit = args.limit or (None if args.json else _SHOWN)
     rows: list[Description] = []
     more = False
-    async with opened(args) as (client, _store), aclosing(client.list(args.query)) as found:  # type: ignore[type-var]
+    async with opened(args) as (client, store), aclosing(client.list(args.query)) as found:  # type: ignore[type-var]
         count = 0
         async for row in found:
             if more := limit is not None and count >= limit:
@@ -79,23 +79,25 @@ async def _list(args: argparse.Namespace) -> int:
                 print_json(_json_of(row))
             else:
                 rows.append(row)
+        missing = await no_host(store, args.namespace)
     if not args.json:
         _print_rows(rows)
         if more:
             say(f"sagas: there are more than these {limit}; --limit N shows more, a query fewer")
+        elif not rows:
+            say(f"sagas: there are none that a host has taken{f'; {missing}' if missing else ''}")
     return OK
 
 
 def _print_rows(rows: list[Description]) -> None:
     if not rows:
-        say("sagas: there are none")
         return
     shown = table("id", "type", "status", "started", "waits for")
     for row in sorted(rows, key=lambda row: row.started, reverse=True):
         status = status_text(row.status, parked=row.parked is not None, paused=row.paused)
         waits = row.parked or ", ".join(f"{wait.kind} {wait.what}".strip() for wait in row.waiting_for)
         shown.add_row(cell(row.id), cell(row.type), status, at(row.started), cell(waits))
-    stdout().print(shown)
+    print_table(shown)
 
 
 async def _describe(args: argparse.Namespace) -> int:

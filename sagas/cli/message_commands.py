@@ -11,7 +11,7 @@ from sagas.cli.arguments import value_of
 from sagas.cli.show import print_value, say
 from sagas.cli.store import no_host, opened
 from sagas.cli.verdict import OK
-from sagas.client import Handle
+from sagas.handle import Handle
 
 
 def signal(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from sagas.cli.text import one_line, plain, to_json
 from sagas.kernel.state import Status
 from sagas.telemetry.tree import duration
 
-_WIDTH_OF_A_PIPE = 200  # rich takes 80 where there is no terminal, and would cut what a person greps for
+_WIDTH_OF_A_PIPE = 10_000  # rich takes 80 where there is no terminal, and would break lines that somebody greps
 _STYLES = {
     Status.RUNNING: "cyan",
     Status.COMPLETED: "green",
@@ -69,6 +69,15 @@ def table(*columns: str) -> Table:
         made.add_column(column, no_wrap=True, overflow="fold")
     made.add_column(columns[-1], overflow="fold")
     return made
+
+
+def print_table(shown: Table) -> None:
+    """The table, without the spaces that would fill its last column."""
+    console = stdout()
+    with console.capture() as lines:
+        console.print(shown)
+    for line in lines.get().splitlines():
+        print(line.rstrip())
 
 
 def cell(value: object, style: str = "", limit: int = 100) -> Text:

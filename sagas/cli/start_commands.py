@@ -12,7 +12,8 @@ from sagas.cli.show import print_json, print_value, say
 from sagas.cli.store import no_host, opened
 from sagas.cli.target import saga_of
 from sagas.cli.verdict import OK
-from sagas.client import Client, Handle
+from sagas.client import Client
+from sagas.handle import Handle
 from sagas.kernel.saga import saga_type_of
 from sagas.store.port import Store
 

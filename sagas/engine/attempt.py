@@ -18,6 +18,7 @@ from compensations import Outcome
 from sagas.engine.clock import Clock
 from sagas.engine.context import Step, running_step
 from sagas.engine.steps import StepReport, StepTask
+from sagas.errors import PayloadError
 from sagas.kernel.activity import Activity
 from sagas.kernel.duration import from_ms
 from sagas.kernel.failure import Failure
@@ -79,7 +80,11 @@ class AttemptRunner:
             if limit.expired():
                 return Failure.timed_out("attempt")
             raise
-        return encode(value)
+        try:
+            return encode(value)
+        except PayloadError as error:
+            # It would be no better next time, and the work is done: another attempt could only do it twice.
+            return Failure.of(error).asking(final=True, retry_after_ms=None)
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         context = contextvars.copy_context()

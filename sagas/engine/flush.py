@@ -61,7 +61,10 @@ class Flush:
         while not self._stopping():
             await self._wanted.wait()
             self._wanted.clear()
-            await self.once()
+            try:
+                await self.once()
+            except StoreUnavailable:
+                return  # the host stops; it is only raised then
 
     async def once(self) -> None:
         """Write what has collected, all shards in one call; one call at a time, or two would carry one sequence."""
@@ -69,6 +72,11 @@ class Flush:
             await self._write()
 
     async def _write(self) -> None:
+        for shard in list(self._owner.shards_to_flush()):
+            # A run ended in memory, and then came mail that was accepted while it still ran: not sent, made again.
+            late = frozenset(resident.id for resident, turn in shard.turns if turn.late)
+            if late:
+                await self._owner.redo(shard, [], late)
         taken = [(shard, self._cut(shard)) for shard in self._owner.shards_to_flush()]
         batches = [shard.batch(turns) for shard, turns in taken]
         if not batches:
@@ -89,7 +97,10 @@ class Flush:
         return turns
 
     async def _commit(self, batches: list[Batch]) -> list[Committed]:
-        """Send until the store has said what became of it. A lease that runs out meanwhile ends in FENCED."""
+        """Send until the store has said what became of it. A lease that runs out meanwhile ends in FENCED.
+
+        Raises: StoreUnavailable when the host stops.
+        """
         tries = 0
         while True:
             try:

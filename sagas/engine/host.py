@@ -20,12 +20,15 @@ from sagas.engine.message import Reply, decode_message
 from sagas.engine.resident import Due, Effects, Input, MailInput, Resident, Turn
 from sagas.engine.shard import Shard, entry_order
 from sagas.engine.steps import StepKey, StepReport
+from sagas.engine.sweeper import Sweeper
 from sagas.errors import HistoryError, StoreUnavailable
 from sagas.kernel.registry import Registry
 from sagas.store.keys import shard_of
 from sagas.store.port import Claim, Mail, Store
 
 log = logging.getLogger("sagas.engine")
+
+_DEFECT = "an internal error, see the host's log"
 
 OnCommitted = Callable[[Turn], None]
 """Told of every turn that was made durable, in order; must return at once."""
@@ -40,6 +43,7 @@ class HostSettings:
     residents: int = 1000
     timer_limit: int = 500
     mail_block_ms: int = 1000
+    sweep_s: float = 30.0
 
 
 class Host:
@@ -77,6 +81,8 @@ class Host:
         ttl_ms = settings.lease_ms or 2**40
         self._leases = Leases(store, _Holder(self), settings.owner, ttl_ms, self._is_stopping)
 
+        self._sweeper = Sweeper(store, clock, self._shards.__contains__, self._wake, settings.sweep_s)
+
     # --- life
 
     async def start(self, executor: Executor) -> None:
@@ -88,7 +94,7 @@ class Host:
         await self._leases.balance()
         loops = [self._flush.run, self._mail_loop, self._timer_loop, self._load_loop]
         if self._settings.lease_ms is not None:
-            loops.append(self._leases.run)
+            loops += [self._leases.run, self._sweeper.run]
         self._tasks = [asyncio.get_running_loop().create_task(self._supervised(each)) for each in loops]
 
     async def stop(self, grace_s: float = 10.0) -> None:
@@ -102,9 +108,9 @@ class Host:
                 await self._until_quiet()
         except TimeoutError:
             log.warning("%d steps still run after %g s; they will be tried again", len(self._in_flight), grace_s)
+        self._stopped = True  # before the last write: a store that is down is not waited for any longer
         try:
             await self._flush.once()
-            self._stopped = True
             await self._leases.leave()
         except StoreUnavailable as error:
             log.warning("could not hand the shards back (%s): other hosts wait for the leases to run out", error)
@@ -119,6 +125,7 @@ class Host:
         for shard in self._shards.values():
             shard.forget()
         self._shards.clear()
+        self._quiet.set()  # nobody waits for a host that has ended
 
     def _is_stopping(self) -> bool:
         return self._stopped
@@ -150,9 +157,10 @@ class Host:
 
     async def take(self, claim: Claim) -> None:
         """A shard is ours: look at its mail, its timers and what was in flight; sleepers stay asleep."""
+        busy = await self._store.busy(claim.shard)  # first: a shard is taken with all of it, or at the next round
         shard = self._shards[claim.shard] = Shard(claim=claim, sequence=claim.sequence)
         shard.next_due_ms = self._clock.now_ms()
-        for id in await self._store.busy(claim.shard):
+        for id in busy:
             self._want_load(shard, id)
         self._timer_wanted.set()
         self._mail_wanted.set()
@@ -191,15 +199,19 @@ class Host:
 
     async def read_mail(self, block_ms: int) -> int:
         """Read what is in the mailboxes past what was read; returns how many messages were new."""
-        after = {number: shard.read_upto for number, shard in self._shards.items()}
-        return self._receive(await self._store.read_mail(after, block_ms)) if after else 0
+        asked = dict(self._shards)
+        after = {number: shard.read_upto for number, shard in asked.items()}
+        return self._receive(asked, await self._store.read_mail(after, block_ms)) if after else 0
 
-    def _receive(self, mails: Sequence[Mail]) -> int:
+    def _receive(self, asked: dict[int, Shard], mails: Sequence[Mail]) -> int:
         new = 0
         for mail in mails:
-            shard = self._shards.get(mail.shard)
+            shard = asked[mail.shard]
+            # Lost in the meantime, and maybe taken again: then it is read anew, from its first entry on.
+            if self._shards.get(mail.shard) is not shard:
+                continue
             # Two readers may have asked at once; an entry is taken once.
-            if shard is None or entry_order(mail.entry) <= entry_order(shard.read_upto):
+            if entry_order(mail.entry) <= entry_order(shard.read_upto):
                 continue
             shard.read_upto = mail.entry
             new += 1
@@ -228,6 +240,17 @@ class Host:
             return
         resident.inputs.append(each)
         self._make_dirty(shard, id)
+
+    def _wake(self, id: str) -> None:
+        """The sweeper found it standing still: look at its timers and its steps again."""
+        shard = self._owned(id)
+        if shard is not None:
+            self._feed(shard, id, Due())
+
+    @property
+    def violations(self) -> int:
+        """Instances the sweeper found that nothing would have woken; 0 unless there is a defect."""
+        return self._sweeper.violations
 
     # --- loading
 
@@ -261,11 +284,18 @@ class Host:
             if shard is None or id not in shard.waiting or id in shard.residents:
                 continue
             resident = Resident(id, self.registry)
-            resident.load(loaded, self._clock.now_ms(), self._in_flight.__contains__)
+            try:
+                resident.load(loaded, self._clock.now_ms(), self._runs)
+            except Exception:
+                log.exception("instance %r cannot be loaded on this host", id)
+                resident.unreadable = _DEFECT
             # Before what the load takes for lost: a report that has just come settles its attempt first.
             resident.inputs[:0] = shard.waiting.pop(id)
             shard.residents[id] = resident
             self._make_dirty(shard, id)
+
+    def _runs(self, key: StepKey, attempt: int) -> bool:
+        return self._in_flight.get(key) == attempt
 
     # --- turns
 
@@ -296,7 +326,7 @@ class Host:
         except Exception:
             # A defect of ours, not of the saga: its mail stays in the mailbox, and nobody else waits for it.
             log.exception("instance %r cannot be run on this host", resident.id)
-            resident.unreadable, resident.dropped = "an internal error, see the host's log", True
+            resident.unreadable, resident.dropped = _DEFECT, True
             return
         resident.dropped = turn.drop
         resident.in_commit += 1
@@ -353,15 +383,18 @@ class Host:
         later = [(resident, turn) for resident, turn in shard.turns if resident.id in ids]
         for resident, turn in later:
             self._undo_turn(shard, resident, turn.inputs)
-        shard.turns[:0] = again
-        shard.turns = [(resident, turn) for resident, turn in shard.turns if resident.id not in ids]
-        await self.read_mail(0)
+        shard.turns = [*again, *((resident, turn) for resident, turn in shard.turns if resident.id not in ids)]
         for id in ids:
             dropped = shard.residents.pop(id, None)
             if dropped is not None:
                 shard.waiting.setdefault(id, []).extend(dropped.inputs)
                 dropped.evict()
             shard.dirty.pop(id, None)
+        try:
+            await self.read_mail(0)
+        except StoreUnavailable as error:
+            log.warning("newer mail cannot be read: %s", error)  # the end is refused again until it can
+        for id in ids:
             self._want_load(shard, id)
         self._flush.want()
 
@@ -404,7 +437,11 @@ class Host:
                 continue
             shard.next_due_ms = None
             limit = self._settings.timer_limit + len(shard.due_in_hand)
-            due, following = await self._store.timers(shard.number, now_ms, limit)
+            try:
+                due, following = await self._store.timers(shard.number, now_ms, limit)
+            except StoreUnavailable:
+                shard.due_by(now_ms)
+                raise
             shard.more_due = len(due) == limit
             if not shard.more_due:
                 shard.due_by(following)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compensations import Outcome
@@ -46,7 +46,7 @@ from sagas.kernel.events import (
     decode_chunk,
     encode_chunk,
 )
-from sagas.kernel.failure import Failure
+from sagas.kernel.failure import CANCELLED, ERROR, Failure
 from sagas.kernel.instance import Instance
 from sagas.kernel.registry import Registry
 from sagas.kernel.state import OpenStep, RunState
@@ -95,6 +95,7 @@ class Turn:
     opened: Mapping[int, Event] = field(default_factory=dict)  # what ``events`` end: their StepScheduled, TimerSet, ...
     inputs: tuple[Input, ...] = ()
     drop: bool = False  # the resident is unusable once this is committed (it parked)
+    late: bool = False  # mail came after the run ended in memory, but maybe before its end is durable
 
 
 class Resident:
@@ -119,19 +120,20 @@ class Resident:
         self._discard: list[str] = []
         self._notice = False
         self._admits = False
+        self._late = False
         self.unreadable = ""  # why its history cannot be read; its mail stays in the mailbox
         self.dropped = False  # it parked: of no use once its last turn is committed
 
     # --- coming and going
 
-    def load(self, loaded: Loaded, now_ms: int, in_flight: Callable[[StepKey], bool]) -> None:
-        """Take over what the store has. Steps that nobody runs any more are taken up as lost attempts."""
+    def load(self, loaded: Loaded, now_ms: int, in_flight: Callable[[StepKey, int], bool]) -> None:
+        """Take over what the store has. Attempts that nobody runs any more are taken up as lost."""
         if loaded.head is None:
             return
-        self.head = decode_head(loaded.head)
         self.version = len(loaded.chunks)
         history: list[Event] = []
         try:
+            self.head = decode_head(loaded.head)
             for chunk in loaded.chunks:
                 history.extend(decode_chunk(chunk))
         except HistoryError as error:
@@ -141,7 +143,7 @@ class Resident:
         self._rebuild(history)
         for step, open_step in self._state.steps.items():
             attempt = self.attempts.setdefault(step, Attempt(scheduled_ms=open_step.at_ms))
-            if attempt.next_ms == 0 and not in_flight(self.key(step)):
+            if attempt.next_ms == 0 and not in_flight(self.key(step), attempt.number):
                 self.inputs.append(self._lost(step, attempt, now_ms))
 
     def _rebuild(self, history: Sequence[Event]) -> None:
@@ -199,7 +201,7 @@ class Resident:
         now_ms = max(now_ms, self._state.last_ms)
         taken = self._take()
         self._mail, self._facts, self._discard, self._notice = [], [], [], False
-        self._effects = Effects()
+        self._effects, self._late = Effects(), False
         queries: list[MailInput] = []
         retried = False
         for each in taken:
@@ -217,6 +219,7 @@ class Resident:
         events, drop = self._advance(now_ms, run)
         for query in queries:
             self._answer(query.message)  # type: ignore[arg-type]
+        drop = drop or (self._instance is not None and self._instance.spoiled)
         transition = self._transition(events, now_ms) if events or retried or self._mail else None
         return Turn(
             transition=transition,
@@ -228,6 +231,7 @@ class Resident:
             opened=opened,
             inputs=tuple(taken),
             drop=drop,
+            late=self._late,
         )
 
     def _opened(self) -> dict[int, Event]:
@@ -269,6 +273,7 @@ class Resident:
         if self._instance is None or terminated or held or not run:
             if terminated:
                 self._withdraw_all()
+                facts = _ending_last(facts)
             state.evolve_all(facts)
             facts = [*facts, *self._park_if_nondeterministic(now_ms)]
             # The coroutines have not seen these facts: rebuild them from the history when they are needed again.
@@ -315,6 +320,7 @@ class Resident:
             return self._on_start(mail, message, now_ms)
         if self.closed:
             self._discard.append(mail.entry)
+            self._late = self.in_commit > 0
             return None
         self._mail.append(mail.entry)
         self._facts.append(_fact_of(message, now_ms))
@@ -400,6 +406,8 @@ class Resident:
         attempt.remember(failure, now_ms)
         if open_step.step in self._state.cancelled_steps:
             failure = Failure.cancelled(failure.outcome)
+        elif failure.kind == CANCELLED:  # nobody asked: the activity raised it by itself
+            failure = replace(failure, kind=ERROR)
         verdict = after_failure(self._options(open_step), attempt, failure, now_ms, self._draw(), never_ran=never_ran)
         if isinstance(verdict, RetryAt):
             attempt.number += 1
@@ -519,6 +527,12 @@ class Resident:
         if self._instance is not None and self._instance.awaits_condition:
             waits.append(("message", "", state.last_ms))
         return tuple(waits) or (("message", "", state.last_ms),)
+
+
+def _ending_last(facts: Sequence[Event]) -> list[Event]:
+    """A run ends once, and with its last event: whoever asks for the result looks there."""
+    endings = [fact for fact in facts if isinstance(fact, RunTerminated)]
+    return [*(fact for fact in facts if not isinstance(fact, RunTerminated)), endings[0]]
 
 
 def _no_code(saga_type: str) -> str:

@@ -71,10 +71,11 @@ class Activity(Generic[P, R]):
         """How its arguments and its result are encoded."""
         return Signature.of(self.function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    # Coroutine[object, None, R] and not [Any, Any, R]: with Any, mypy gives up on asyncio.gather() of several types.
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, R]:
         if in_saga():
             return StepCall(self, args, kwargs)
-        result: Coroutine[Any, Any, R] = self.function(*args, **kwargs)
+        result: Coroutine[object, None, R] = self.function(*args, **kwargs)
         return result
 
     def options(

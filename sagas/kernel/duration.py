@@ -12,6 +12,8 @@ Duration = float | int | timedelta
 """Seconds, or a timedelta."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+END_MS = 253_402_300_799_999
+"""The last millisecond a datetime can hold (9999-12-31); no timer falls due later."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 

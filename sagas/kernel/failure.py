@@ -6,6 +6,7 @@ has defined itself; every other error comes back as ``ActivityFailed`` with its 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from compensations import Outcome
@@ -14,6 +15,20 @@ from sagas.kernel.events import FailureRow
 from sagas.payloads import decode, encode
 
 ERROR, DECLARED, TIMEOUT, LOST, CANCELLED = "error", "declared", "timeout", "lost", "cancelled"
+_LONGEST_MS = 2**40  # what an error may ask to wait: 34 years, which every store can hold as a time
+
+
+def told(error: BaseException) -> str:
+    """The words of an error, whatever its ``__str__`` does, as text that UTF-8 can hold."""
+    return _text(error)
+
+
+def _text(value: object) -> str:
+    try:
+        text = str(value)
+    except Exception as broken:
+        return f"(its __str__ raised {type(broken).__qualname__})"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +51,7 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException, fatal: tuple[type[BaseException], ...] = ()) -> Failure:
         """The failure an attempt's exception stands for; ``fatal`` are the classes its Retry gives up on."""
-        cause_type, message = type(error).__qualname__, str(error)
+        cause_type, message = type(error).__qualname__, told(error)
         if isinstance(error, Rejected | Permanent):
             return cls(
                 kind=DECLARED,
@@ -47,13 +62,12 @@ class Failure:
                 args=_encoded_args(error),
                 final=True,
             )
-        retry_after = getattr(error, "retry_after", None)
         return cls(
             kind=ERROR,
             cause_type=cause_type,
             message=message,
             final=bool(fatal) and isinstance(error, fatal),
-            retry_after_ms=max(0, int(retry_after * 1000)) if isinstance(retry_after, int | float) else None,
+            retry_after_ms=_retry_after_ms(error),
         )
 
     @classmethod
@@ -118,4 +132,12 @@ def _encoded_args(error: BaseException) -> bytes:
     try:
         return encode(list(error.args))
     except PayloadError:
-        return encode([str(argument) for argument in error.args])
+        return encode([_text(argument) for argument in error.args])
+
+
+def _retry_after_ms(error: BaseException) -> int | None:
+    """What the error itself asks to wait (its ``retry_after``, in seconds); None when that is no number."""
+    asked = getattr(error, "retry_after", None)
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or math.isnan(asked):
+        return None
+    return int(min(max(0, asked * 1000), _LONGEST_MS))

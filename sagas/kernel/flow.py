@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random as _random
 import uuid as _uuid
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
@@ -58,17 +59,23 @@ async def wait_until(predicate: Callable[[], Any], timeout: Duration | None = No
 
 def uuid4() -> _uuid.UUID:
     """A random UUID, the same in every replay."""
-    return _uuid.UUID(int=current("sagas.uuid4()").random.getrandbits(128), version=4)
+    return _uuid.UUID(int=_draws("sagas.uuid4()").getrandbits(128), version=4)
 
 
 def random() -> float:
     """A random number in [0, 1), the same in every replay."""
-    return current("sagas.random()").random.random()
+    return _draws("sagas.random()").random()
+
+
+def _draws(what: str) -> _random.Random:
+    instance = current(what)
+    instance.check_writable(f"draw from {what}, which would change what the saga draws next")
+    return instance.random
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """Who the running instance is. ``history_length`` counts events before this activation."""
+    """Who the running instance is. ``history_length`` counts the events this activation began with."""
 
     id: str
     run_id: str
@@ -87,13 +94,13 @@ def info() -> Info:
         run_id=started.run_id,
         type=started.type,
         started=from_ms(started.at_ms),
-        history_length=instance.state.events,
+        history_length=instance.history_length,
         attributes=dict(started.attributes),
     )
 
 
 class _SagaLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds the instance to every line, and is silent while a history is replayed: each line appears once."""
+    """Adds ``saga_id`` and ``run_id`` to every record; silent in a replay, so that each line appears once."""
 
     def isEnabledFor(self, level: int) -> bool:
         if in_saga() and current().replaying:
@@ -104,9 +111,8 @@ class _SagaLogger(logging.LoggerAdapter[logging.Logger]):
         if in_saga():
             started = current().started
             kwargs["extra"] = {**kwargs.get("extra", {}), "saga_id": started.id, "run_id": started.run_id}
-            msg = f"[{started.type} {started.id}] {msg}"
         return msg, kwargs
 
 
 logger = _SagaLogger(logging.getLogger("sagas.saga"), {})
-"""A logger for saga code: silent during replay, and it names the instance."""
+"""A logger for saga code: silent during replay; its records carry ``saga_id`` and ``run_id``."""

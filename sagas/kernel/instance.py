@@ -38,8 +38,8 @@ from sagas.kernel.events import (
     TimerSet,
     same,
 )
-from sagas.kernel.failure import Failure
-from sagas.kernel.loop import InstanceLoop, Spinning
+from sagas.kernel.failure import Failure, told
+from sagas.kernel.loop import InstanceLoop
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import RunState
 from sagas.payloads import encode
@@ -76,6 +76,7 @@ class Instance:
         self.replaying = False
         self.random = random.Random()
         self._decisions: list[Event] = []
+        self.history_length = 0  # events before the decisions of this activation; the same in every replay
         self._recorded: Sequence[Event] = ()
         self._position = 0  # index of the next event in the whole history, while replaying
         self._unapplied: list[Event] = []  # facts recorded while nothing ran (parked, paused, waiting for code)
@@ -84,6 +85,7 @@ class Instance:
         self._closed = False
         self._begun = False
         self._read_only = False
+        self.spoiled = False  # a query woke a task, which no replay would know of: drop this object
         self._started_by: RunStarted | None = None
         self._cancel_reason: str | None = None
         self._object: Any = None
@@ -100,6 +102,7 @@ class Instance:
         A result with ``park`` leaves this object unusable: the caller records the facts and drops it.
         """
         facts = list(facts)
+        self.history_length = self.state.events + len(facts)
         self._run([*self._unapplied, *facts], now_ms)
         self._unapplied = []
         if self._stop is not None:
@@ -116,7 +119,16 @@ class Instance:
         Raises: NondeterminismError when the code asks for something else than is recorded.
         """
         instance = cls(saga_type, learn)
-        instance.replaying = True
+        try:
+            instance._repeat_all(history)
+        except BaseException:
+            instance.evict()  # or the collector would run its coroutines' ``finally`` at some time, somewhere
+            raise
+        instance.state.evolve_all(history)
+        return instance
+
+    def _repeat_all(self, history: Sequence[Event]) -> None:
+        self.replaying = True
         facts: list[Event] = []
         at, end = 0, len(history)
         while at < end:
@@ -128,12 +140,10 @@ class Instance:
             first = at
             while at < end and isinstance(history[at], Decision):
                 at += 1
-            instance._repeat(facts, event.at_ms, history[first:at], first)
+            self._repeat(facts, event.at_ms, history[first:at], first)
             facts = []
-        instance._unapplied = facts
-        instance.replaying = False
-        instance.state.evolve_all(history)
-        return instance
+        self._unapplied = facts
+        self.replaying = False
 
     def ask(self, name: str, args: bytes) -> bytes:
         """Answer query ``name``; nothing can change.
@@ -144,6 +154,7 @@ class Instance:
         if handler is None:
             known = sorted(n for kind, n in self.saga_type.handlers if kind == "query")
             raise QueryFailed(name, "UnknownQuery", f"{self.saga_type.name} has the queries {known}")
+        ready = self.loop.ready
         try:
             positional, named = handler.signature.decode(args)
             with self.loop.running():
@@ -153,15 +164,16 @@ class Instance:
                 finally:
                     self._read_only = False
         except Exception as error:
-            raise QueryFailed(name, type(error).__qualname__, str(error)) from error
+            raise QueryFailed(name, type(error).__qualname__, told(error)) from error
+        finally:
+            self.spoiled = self.spoiled or self.loop.ready != ready
 
     def evict(self) -> None:
         """Let go of the coroutines. Their ``finally`` blocks can have no effect: every door is read-only by then."""
         self._read_only = True
-        tasks = [task for task in (self._main, *self._handlers) if task is not None and not task.done()]
         with self.loop.running():
-            for task in tasks:
-                _close_quietly(cast("Any", task.get_coro()))
+            for task in self.loop.open_tasks():
+                _close_quietly(task.get_coro())
         self.loop.close()
         self._steps.clear()
         self._conditions.clear()
@@ -248,10 +260,12 @@ class Instance:
     def check_condition(self, predicate: Callable[[], Any], future: asyncio.Future[Any]) -> bool:
         """Look once; a predicate that raises, raises in its waiter. Returns whether the future is done now."""
         if not future.done():
+            self._read_only = True
             try:
-                self._read_only = True
                 true = bool(predicate())
-            except Exception as error:
+            except StopIteration as error:  # which no future can hold (PEP 479)
+                future.set_exception(RuntimeError(f"the predicate raised {error!r}"))
+            except (Exception, asyncio.CancelledError) as error:
                 future.set_exception(error)
             else:
                 if true:
@@ -287,11 +301,13 @@ class Instance:
                     if apply is not None and not self._closed:
                         apply(self, fact)
                 self.loop.run_until_idle(self._settled, self._stopped)
-            except (Spinning, SagaError) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # SystemExit too: what one saga does never ends its host
                 self._stop = self._stop or error
 
     def _repeat(self, facts: Sequence[Event], now_ms: int, recorded: Sequence[Event], position: int) -> None:
-        self._recorded, self._position = recorded, position
+        self._recorded, self._position, self.history_length = recorded, position, position - 1
         self._run(facts, now_ms)
         if isinstance(self._stop, NondeterminismError):
             raise self._stop
@@ -303,9 +319,10 @@ class Instance:
             self._part(recorded[len(self._decisions)].identity(), "nothing")
 
     def _part(self, expected: str, found: str) -> NoReturn:
-        # Kept as well as raised: saga code that catches every Exception must not swallow it.
-        self._stop = NondeterminismError(self._position + len(self._decisions), expected, found)
-        raise self._stop
+        # Kept as well as raised: saga code that catches every Exception must not swallow it. The first one counts.
+        error = NondeterminismError(self._position + len(self._decisions), expected, found)
+        self._stop = self._stop if isinstance(self._stop, NondeterminismError) else error
+        raise error
 
     def _stopped(self) -> bool:
         return self._stop is not None or self._closed
@@ -322,7 +339,7 @@ class Instance:
         return not woken
 
     def _park_reason(self, error: BaseException) -> str:
-        return f"{type(error).__qualname__}: {error}"
+        return f"{type(error).__qualname__}: {told(error)}"
 
     # --- applying facts
 
@@ -370,7 +387,7 @@ class Instance:
 
     def _cancel(self, fact: CancelRequested) -> None:
         if self._main is not None and not self._main.done():
-            self._cancel_reason = self._cancel_reason or fact.reason
+            self._cancel_reason = fact.reason if self._cancel_reason is None else self._cancel_reason
             if self._begun:
                 self._main.cancel(fact.reason)
 
@@ -391,7 +408,9 @@ class Instance:
         try:
             args, kwargs = handler.signature.decode(fact.args)
         except SagaError as error:  # undecodable, or arguments that do not fit
-            return self._dead_letter(fact, str(error))
+            return self._dead_letter(fact, told(error))
+        if self._object is None:
+            return self._dead_letter(fact, f"{self.saga_type.name}.__init__ failed")
         # A context of its own: what a handler does belongs to no scope of the code it interrupts.
         context = contextvars.Context()
         try:
@@ -418,7 +437,7 @@ class Instance:
         if self.parks_on(error):
             self._stop = error
         else:
-            self._dead_letter(fact, f"{type(error).__qualname__}: {error}")
+            self._dead_letter(fact, f"{type(error).__qualname__}: {told(error)}")
 
     def _dead_letter(self, fact: SignalReceived, reason: str) -> None:
         self.decide(SignalDeadLettered(fact.message_id, fact.name, reason, at_ms=self.now_ms))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sagas.kernel.duration import ceil_ms
+from sagas.kernel.duration import END_MS, ceil_ms
 from sagas.kernel.task import OrderedFuture, OrderedTask
 
 if TYPE_CHECKING:
@@ -48,9 +48,15 @@ class InstanceLoop(asyncio.AbstractEventLoop):
         self._sagas_instance = instance
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: dict[int, DurableTimer] = {}
-        self._asyncgens: list[Any] = []
+        self._tasks: list[OrderedTask] = []
+        self._prune_at = 16
         self._numbers = 0
         self.now_ms = 0
+
+    @property
+    def ready(self) -> int:
+        """How many callbacks wait to be run."""
+        return len(self._ready)
 
     def next_number(self) -> int:
         """The creation number of the next task or future."""
@@ -65,8 +71,8 @@ class InstanceLoop(asyncio.AbstractEventLoop):
         outer = asyncio._get_running_loop()
         hooks = sys.get_asyncgen_hooks()
         asyncio._set_running_loop(self)
-        # The instance finalises its own generators: the host loop must never schedule their aclose().
-        sys.set_asyncgen_hooks(firstiter=self._asyncgens.append, finalizer=_forget)
+        # The host loop must never schedule the aclose() of an instance's generators.
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=_forget)
         try:
             yield
         finally:
@@ -102,7 +108,11 @@ class InstanceLoop(asyncio.AbstractEventLoop):
         """Drop everything: the instance is evicted or has ended."""
         self._ready.clear()
         self._timers.clear()
-        self._asyncgens.clear()
+        self._tasks.clear()
+
+    def open_tasks(self) -> list[OrderedTask]:
+        """Every task that has not ended, in the order of creation."""
+        return [task for task in self._tasks if not task.done()]
 
     # --- asyncio's own protocol (typeshed ties callback and args by a TypeVarTuple; an untyped pair is all we need)
 
@@ -124,7 +134,9 @@ class InstanceLoop(asyncio.AbstractEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        seq = self._sagas_instance.set_timer(max(self.now_ms, ceil_ms(when)))
+        # "For ever" (infinity, or what no calendar holds) ends with the year 9999: a history holds a number.
+        due_ms = END_MS if when * 1000 > END_MS else max(self.now_ms, ceil_ms(when))
+        seq = self._sagas_instance.set_timer(due_ms)
         timer = DurableTimer(seq, when, callback, args, self, context)
         self._timers[seq] = timer
         return timer
@@ -140,7 +152,13 @@ class InstanceLoop(asyncio.AbstractEventLoop):
         self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None, **_ignored: Any
     ) -> OrderedTask:
         self._sagas_instance.check_writable("start a task")
-        return OrderedTask(coro, self, name, context)
+        task = OrderedTask(coro, self, name, context)
+        # Held here: collected, a task that nothing can wake would run its ``finally`` at some time, on some other loop.
+        if len(self._tasks) >= self._prune_at:
+            self._tasks = self.open_tasks()
+            self._prune_at = max(16, 2 * len(self._tasks))
+        self._tasks.append(task)
+        return task
 
     def get_debug(self) -> bool:
         return False
@@ -158,7 +176,7 @@ class InstanceLoop(asyncio.AbstractEventLoop):
         self._sagas_instance.background_error(context)
 
     async def shutdown_asyncgens(self) -> None:
-        self._asyncgens.clear()
+        return
 
 
 def _forget(_generator: Any) -> None:
@@ -188,6 +206,25 @@ _REFUSED = {
     "add_reader": "a file descriptor: do I/O in an @activity",
     "add_writer": "a file descriptor: do I/O in an @activity",
     "add_signal_handler": "an operating system signal: that belongs to the host",
+    "remove_signal_handler": "an operating system signal: that belongs to the host",
+    "remove_reader": "a file descriptor: do I/O in an @activity",
+    "remove_writer": "a file descriptor: do I/O in an @activity",
+    "connect_accepted_socket": "a socket: do I/O in an @activity",
+    "sock_recv_into": "a socket: do I/O in an @activity",
+    "sock_recvfrom": "a socket: do I/O in an @activity",
+    "sock_recvfrom_into": "a socket: do I/O in an @activity",
+    "sock_sendto": "a socket: do I/O in an @activity",
+    "sock_sendfile": "a socket: do I/O in an @activity",
+    "sendfile": "a file: do I/O in an @activity",
+    "start_tls": "a socket: do I/O in an @activity",
+    "set_default_executor": "a thread or process pool: put the work into an @activity",
+    "shutdown_default_executor": "a thread or process pool: that belongs to the host",
+    "set_task_factory": "another kind of task: tasks are numbered here, so that a replay finds them in one order",
+    "get_task_factory": "another kind of task: use asyncio.create_task()",
+    "set_exception_handler": "the errors of tasks that nobody awaits: await the task",
+    "get_exception_handler": "the errors of tasks that nobody awaits: await the task",
+    "set_debug": "debug mode: that belongs to the host",
+    "stop": "the end of its loop: return from run(), or raise",
 }
 
 

@@ -28,20 +28,19 @@ class Registry:
         Raises: DefinitionError for two saga types, or two activities, of one name; InvalidArgument when the module
         declares no saga and no activity at all.
         """
-        before = len(self._sagas) + len(self._activities)
-        if module.__name__ not in self._seen:
-            self._walk(module)
-            if len(self._sagas) + len(self._activities) == before:
-                raise InvalidArgument(
-                    f"module {module.__name__!r} holds no @saga and no @activity; check --module / modules=[...]"
-                )
+        if module.__name__ not in self._seen and not self._walk(module):
+            raise InvalidArgument(
+                f"module {module.__name__!r} holds no @saga and no @activity; check --module / modules=[...]"
+            )
 
-    def _walk(self, module: types.ModuleType) -> None:
-        declaring = {definition.__module__ for definition in definitions}
-        pending = [module]
+    def _walk(self, module: types.ModuleType) -> bool:
+        """Register what is found from ``module`` on; returns whether there was anything, new or known."""
+        declaring = {name for definition in definitions for name in _with_packages(definition.__module__)}
+        pending, found = [module], False
         while pending:
             at = pending.pop()
             if at.__name__ in self._seen:
+                found = True
                 continue
             self._seen.add(at.__name__)
             for member in list(vars(at).values()):
@@ -49,6 +48,8 @@ class Registry:
                     pending.append(member)
                 elif isinstance(member, Activity) or _is_saga(member):
                     self.add(member)
+                    found = True
+        return found
 
     def add(self, definition: Any) -> None:
         """Register one saga or activity, with its compensation. Raises: DefinitionError when the name is taken."""
@@ -101,6 +102,12 @@ class Registry:
     def saga_names(self) -> list[str]:
         """Sorted names of the saga types."""
         return sorted(self._sagas)
+
+
+def _with_packages(module: str) -> list[str]:
+    """``import shop.activities`` binds ``shop``: the way to a declaring module leads through its packages."""
+    parts = module.split(".")
+    return [".".join(parts[: end + 1]) for end in range(len(parts))]
 
 
 def _is_saga(member: Any) -> bool:

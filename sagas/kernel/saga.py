@@ -55,6 +55,8 @@ class SagaType:
 
     def parks_on(self, error: BaseException) -> bool:
         """Whether only a bug raises ``error``. A value that cannot be encoded, or a wrong declaration, is one too."""
+        if isinstance(error, BaseExceptionGroup):  # of a TaskGroup: one bug is enough
+            return any(self.parks_on(each) for each in error.exceptions)
         return isinstance(error, (*self.park_on, PayloadError, NondeterminismError, DefinitionError))
 
 

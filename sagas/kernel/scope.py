@@ -27,7 +27,7 @@ from sagas.kernel.events import (
     StepFailed,
     StepScheduled,
 )
-from sagas.kernel.failure import Failure
+from sagas.kernel.failure import Failure, told
 from sagas.payloads import prepend
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Scope:
         if error is None:
             await self._shielded(self._close())
         else:
-            await self._shielded(self._unwind(f"{type(error).__qualname__}: {error}"))
+            await self._shielded(self._unwind(f"{type(error).__qualname__}: {told(error)}"))
 
     # --- what steps tell it
 

@@ -57,7 +57,8 @@ class StepCall(Coroutine[Any, Any, Any]):
         instance = current("an activity's durable step")
         activity = self._activity
         instance.learn(activity)
-        args = b"" if instance.replaying else activity.signature.encode(self._args, self._kwargs)
+        # In a replay too: a caller that catches what does not fit must meet it again.
+        args = activity.signature.encode(self._args, self._kwargs)
         scope = current_scope() if activity.undo is not None and activity.compensated else None
         if scope is not None:
             scope.check_open(activity)

@@ -172,6 +172,9 @@ class MemoryStore:
     async def busy(self, shard: int) -> list[str]:
         return sorted(self._shards[shard].busy)
 
+    async def attended(self, ids: Sequence[str]) -> list[tuple[int | None, bool]]:
+        return [(self._shard(id).timers.score(id), id in self._shard(id).busy) for id in ids]
+
     async def close(self) -> None:
         """End every read that waits; what is stored stays, and the store may be used again."""
         for waiting in self._reads:

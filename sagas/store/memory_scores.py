@@ -26,6 +26,10 @@ class Scores:
             self._scores[id] = score
             insort(self._order, (score, id))
 
+    def score(self, id: str) -> int | None:
+        """The score of ``id``, None when it is not in."""
+        return self._scores.get(id)
+
     def upto(self, score: int, limit: int) -> tuple[list[tuple[str, int]], int | None]:
         """Up to ``limit`` (id, score) with a score <= ``score``, least first, and the next score after those."""
         end = min(bisect_right(self._order, score, key=lambda item: item[0]), limit)

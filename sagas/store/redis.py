@@ -175,6 +175,17 @@ class RedisStore:
     async def busy(self, shard: int) -> list[str]:
         return sorted(id.decode() for id in await self._reads.call("SMEMBERS", self._keys.busy(shard)))
 
+    async def attended(self, ids: Sequence[str]) -> list[tuple[int | None, bool]]:
+        if not ids:
+            return []
+        timers = [("ZSCORE", self._keys.timers(shard_of(id)), id) for id in ids]
+        busy = [("SISMEMBER", self._keys.busy(shard_of(id)), id) for id in ids]
+        replies = await self._reads.calls([*timers, *busy])
+        return [
+            (None if timer is None else int(float(timer)), bool(member))
+            for timer, member in zip(replies[: len(ids)], replies[len(ids) :], strict=True)
+        ]
+
     async def close(self) -> None:
         """Ends reads that block and closes every connection; calls on their way raise StoreUnavailable."""
         for connection in (self._mail, self._wakeups, self._reads, self._writes):

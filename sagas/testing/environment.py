@@ -66,6 +66,9 @@ class Environment:
     async def advance_to(self, when: datetime) -> None:
         """Let time pass up to an instant; one that has passed already moves nothing."""
         until_ms = instant_ms(when)
+        if self._host is None:  # stopped: time passes, and what falls due will be late
+            self._clock.set(until_ms)
+            return
         while await self._fire_next(until_ms):
             pass
         self._clock.set(until_ms)

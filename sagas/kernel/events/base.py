@@ -110,7 +110,7 @@ def decode_chunk(chunk: bytes) -> list[Event]:
         raise HistoryError(f"this history has schema {schema}, this host reads {SCHEMA}: upgrade the host")
     try:
         return [_decode_row(row, at_ms) for row in rows]
-    except (TypeError, IndexError) as error:
+    except (TypeError, LookupError) as error:
         raise HistoryError(
             f"a history chunk of {len(chunk)} bytes is damaged ({error}); nothing was changed"
         ) from error

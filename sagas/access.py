@@ -1,0 +1,204 @@
+"""What a client does with a store: admit messages, look at heads and histories, wait for ends, ask queries."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+from sagas.ending import CLOSINGS, value_of
+from sagas.engine.heads import decode_notice
+from sagas.engine.message import Query, Reply, encode_message
+from sagas.errors import (
+    Overloaded,
+    QueryFailed,
+    SagaAlreadyStarted,
+    SagaClosed,
+    SagaNotFound,
+    SagaParked,
+    StoreUnavailable,
+)
+from sagas.ids import new_message_id
+from sagas.kernel.duration import Duration, to_ms
+from sagas.kernel.events import Event, decode_chunk
+from sagas.patience import Patience
+from sagas.store.head import decode_head
+from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Store, Subscription
+
+QUERY_TIMEOUT_S = 10.0
+_ASK_AGAIN_S = 2.0
+_TRIES_S = (0.05, 0.2, 0.5, 1.0)
+
+
+class Access:
+    """One client's way into a store. Use it on one event loop."""
+
+    def __init__(self, store: Store, patience: Patience) -> None:
+        self.store = store
+        self._patience = patience
+        self._name = uuid.uuid4().hex
+        self._changed: dict[str, set[asyncio.Event]] = {}
+        self._replies: dict[str, asyncio.Future[Reply]] = {}
+        self._subscriptions: dict[str, Awaitable[Subscription]] = {}
+
+    async def admit(self, admission: Admission) -> Admitted:
+        """Send a message in at its instance's door. Raises: what the door's verdict means, StoreUnavailable."""
+        admitted = await self._enqueue(admission)
+        match admitted.verdict:
+            case AdmissionVerdict.OK | AdmissionVerdict.KNOWN | AdmissionVerdict.EXISTING:
+                return admitted
+            case AdmissionVerdict.ALREADY_STARTED:
+                raise SagaAlreadyStarted(admission.id, admitted.run_id, admitted.status.name.lower())
+            case AdmissionVerdict.NOT_FOUND:
+                raise SagaNotFound(admission.id)
+            case AdmissionVerdict.CLOSED:
+                raise SagaClosed(admission.id, admitted.status.name.lower())
+            case AdmissionVerdict.OVERLOADED:
+                raise Overloaded
+        raise AssertionError(admitted)
+
+    async def _enqueue(self, admission: Admission) -> Admitted:
+        """Send until the store has answered: the message id makes sending again safe."""
+        for delay in _TRIES_S:
+            try:
+                return await self.store.enqueue(admission)
+            except StoreUnavailable:
+                await asyncio.sleep(delay)
+        return await self.store.enqueue(admission)
+
+    async def head(self, id: str) -> Head:
+        """The head, waiting for a run that is admitted but not applied by any host yet."""
+        async with self._watching(id) as changed:
+            while True:
+                changed.clear()
+                head = await self._known(id)
+                if head is not None:
+                    return head
+                await self._patience.wait(changed, 0.05)
+
+    async def _known(self, id: str) -> Head | None:
+        """The head; None for a run that is admitted but not applied by any host yet. Raises: SagaNotFound."""
+        # The admission is looked at first: it ends in the very commit that writes the head.
+        admitted = await self.store.admitted(id)
+        stored = await self.store.head(id)
+        if stored is None and admitted is None:
+            raise SagaNotFound(id)
+        return None if stored is None else decode_head(stored)
+
+    async def history(self, id: str, run_id: str | None) -> list[Event]:
+        """Every event of a run (None: of the current one). Raises: SagaNotFound, HistoryError."""
+        run = run_id or (await self.head(id)).run_id
+        chunks = await self.store.history(id, run)
+        if not chunks:
+            await self._known(id)
+        return [event for chunk in chunks for event in decode_chunk(chunk)]
+
+    async def result(self, id: str, run_id: str | None, timeout: Duration | None) -> bytes:
+        """The encoded result of a run, once it has one. Raises: as ``Handle.result`` does."""
+        limit = None if timeout is None else to_ms(timeout, "timeout") / 1000
+        async with asyncio.timeout(limit), self._watching(id) as changed:
+            while True:
+                changed.clear()
+                ended = await self._ended(id, run_id)
+                if ended is not None:
+                    return value_of(id, ended)
+                await self._patience.wait(changed, _ASK_AGAIN_S)
+
+    async def _ended(self, id: str, run_id: str | None) -> Event | None:
+        """The closing event of the run, or None while it goes on. Raises: SagaParked, SagaNotFound."""
+        head = await self._known(id)
+        current = head is not None and run_id in (None, head.run_id)
+        if current and head is not None:
+            if head.parked:
+                raise SagaParked(id, head.parked)
+            if not head.closed_ms:
+                return None
+        last = await self.store.history(id, run_id or ("" if head is None else head.run_id), -1)
+        if not last:
+            return None
+        closing = decode_chunk(last[0])[-1]
+        return closing if isinstance(closing, CLOSINGS) else None
+
+    async def ask(self, id: str, name: str, args: bytes) -> bytes:
+        """The encoded answer to a query. Raises: QueryFailed, SagaNotFound."""
+        channel = f"rp:{self._name}"
+        await self._subscribe(channel, self._on_reply)
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
+                while True:
+                    reply = await self._ask_once(id, name, args, channel)
+                    if reply is not None:
+                        break
+        except TimeoutError:
+            why = f"no host answered within {QUERY_TIMEOUT_S:g} s: is one running for this namespace?"
+            raise QueryFailed(name, "NoAnswer", why) from None
+        if reply.error is not None:
+            raise QueryFailed(name, *reply.error)
+        assert reply.value is not None, "a reply is a value or an error"
+        return reply.value
+
+    async def _ask_once(self, id: str, name: str, args: bytes, channel: str) -> Reply | None:
+        message = Query(message_id=new_message_id(None), name=name, args=args, reply_to=channel)
+        future = self._replies[message.message_id] = asyncio.get_running_loop().create_future()
+        arrived = asyncio.Event()
+        future.add_done_callback(lambda _: arrived.set())
+        try:
+            await self.admit(
+                Admission(
+                    id=id,
+                    kind="read",
+                    message_id=message.message_id,
+                    mail=encode_message(message),
+                    remember_ms=60_000,
+                )
+            )
+            await self._patience.wait(arrived, _ASK_AGAIN_S)
+            return future.result() if future.done() else None
+        finally:
+            del self._replies[message.message_id]
+
+    def _on_reply(self, payload: bytes) -> None:
+        reply = Reply.decode(payload)
+        future = self._replies.get(reply.message_id)
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def _watching(self, id: str) -> _Watch:
+        return _Watch(self, id)
+
+    def _on_notice(self, payload: bytes) -> None:
+        for event in self._changed.get(decode_notice(payload)[0], ()):
+            event.set()
+
+    async def _subscribe(self, channel: str, listener: Callable[[bytes], None]) -> None:
+        if channel not in self._subscriptions:
+            self._subscriptions[channel] = asyncio.ensure_future(self.store.subscribe(channel, listener))
+        await self._subscriptions[channel]
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        for subscription in self._subscriptions.values():
+            await (await subscription).close()
+        self._subscriptions.clear()
+        await self.store.close()
+
+
+class _Watch:
+    """An event that is set when a run of the instance has ended or parked; listened for from before the first look."""
+
+    def __init__(self, access: Access, id: str) -> None:
+        self._access = access
+        self._id = id
+        self._event = asyncio.Event()
+
+    async def __aenter__(self) -> asyncio.Event:
+        access = self._access
+        await access._subscribe(access.store.notice_channel(self._id), access._on_notice)
+        access._changed.setdefault(self._id, set()).add(self._event)
+        return self._event
+
+    async def __aexit__(self, *_error: object) -> None:
+        watchers = self._access._changed[self._id]
+        watchers.discard(self._event)
+        if not watchers:
+            del self._access._changed[self._id]

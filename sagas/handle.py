@@ -1,0 +1,104 @@
+"""A handle: one instance as a client holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast
+
+from sagas.access import Access
+from sagas.description import Description, describe
+from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
+from sagas.ids import new_message_id
+from sagas.kernel.duration import Duration
+from sagas.kernel.events import Event
+from sagas.kernel.handlers import MARK, Handler, handler_args, handler_name
+from sagas.kernel.saga import SagaType
+from sagas.payloads import decode
+from sagas.store.port import Admission
+from sagas.telemetry.caller import current_traceparent
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+
+class Handle(Generic[R]):
+    """One instance. From ``start()`` it means that run; from ``client.get()`` the latest one."""
+
+    def __init__(self, access: Access, id: str, run_id: str | None, saga_type: SagaType | None) -> None:
+        self.id = id
+        self.run_id = run_id
+        self._access = access
+        self._saga_type = saga_type
+
+    async def signal(self, signal: Callable[[Any, *Ts], Any] | str, *args: *Ts, message_id: str | None = None) -> None:
+        """Send a signal; returns once it is durable.
+
+        ``message_id``: the same id is taken once (remembered at least 24 h). Raises: SagaNotFound, SagaClosed,
+        ArgumentMismatch, Overloaded, StoreUnavailable.
+        """
+        name = handler_name(signal, "signal")
+        message = Signal(
+            message_id=new_message_id(message_id),
+            trace=current_traceparent(),
+            name=name,
+            args=handler_args(signal, args),
+        )
+        await self._send(message)
+
+    async def query(self, query: Callable[[Any, *Ts], R_co] | str, *args: *Ts) -> R_co:
+        """Ask a query of the instance's present state (of an ended one, its last).
+
+        Raises: QueryFailed (unknown, raised, or no host answered), SagaNotFound.
+        """
+        name = handler_name(query, "query")
+        value = await self._access.ask(self.id, name, handler_args(query, args))
+        returns = Any if isinstance(query, str) else cast("Handler", getattr(query, MARK)).signature.returns
+        return cast("R_co", decode(value, returns))
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the end of the run.
+
+        Returns its result. Raises: SagaFailed, SagaCancelled, SagaTimedOut, SagaTerminated; SagaParked (may be asked
+        again); TimeoutError when ``timeout`` passes first; SagaNotFound.
+        """
+        value = await self._access.result(self.id, self.run_id, timeout)
+        return cast("R", decode(value, Any if self._saga_type is None else self._saga_type.returns))
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask the run to cancel: ``CancelledError`` at its current await, open scopes undone."""
+        await self._send(Cancel(message_id=new_message_id(None), reason=reason))
+
+    async def terminate(self, reason: str = "") -> None:
+        """End the run at once: no code runs, nothing is undone."""
+        await self._send(Terminate(message_id=new_message_id(None), reason=reason))
+
+    async def pause(self, by: str = "") -> None:
+        """Run no code of it until ``resume()``; messages and results are still recorded."""
+        await self._send(Pause(message_id=new_message_id(None), by=by))
+
+    async def resume(self, by: str = "") -> None:
+        """Let a paused run, or a parked one whose cause is gone, go on."""
+        await self._send(Resume(message_id=new_message_id(None), by=by))
+
+    async def describe(self) -> Description:
+        """Its status, and what it waits for. Raises: SagaNotFound."""
+        return describe(self.id, await self._access.head(self.id))
+
+    async def history(self) -> list[Event]:
+        """Every event of the run so far. Raises: SagaNotFound, HistoryError."""
+        return await self._access.history(self.id, self.run_id)
+
+    async def _send(self, message: Message) -> None:
+        await self._access.admit(
+            Admission(
+                id=self.id,
+                kind="message",
+                message_id=message.message_id,
+                mail=encode_message(message),
+                run_id=self.run_id or "",
+            )
+        )
+
+    def __repr__(self) -> str:
+        return f"<saga {self.id!r}>"

@@ -1,0 +1,72 @@
+"""What users write, as the public types see it. mypy --strict must accept every line (test_public_types.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_type
+
+import sagas
+from sagas import Client, Handle, Rejected, Retry, activity, compensating, query, saga, signal
+
+
+class CardDeclined(Rejected): ...
+
+
+@activity(retry=Retry(max_attempts=5, initial=timedelta(seconds=1)), timeout=30, queue="default")
+async def charge(user_id: str, cents: int) -> str:
+    return f"{user_id} {cents} {sagas.step().idempotency_key}"
+
+
+@charge.compensation
+async def refund(receipt: str | None, user_id: str, cents: int) -> None: ...
+
+
+@activity
+def count(user_id: str, *, deep: bool = False) -> int:
+    return len(user_id) + deep
+
+
+@saga
+async def book(user_id: str, cents: int = 5) -> str:
+    async with compensating() as undo:
+        receipt = await charge(user_id, cents)
+        assert_type(receipt, str)
+        fast = await charge.options(timeout=5)(user_id, cents=cents)
+        assert_type(fast, str)
+        both = await asyncio.gather(count(user_id, deep=True), charge(user_id, 1))
+        assert_type(both, tuple[int, str])
+        undo.add(refund, None, user_id, cents)
+    return receipt
+
+
+@saga(name="sub")
+@dataclass
+class Subscription:
+    user_id: str
+    cancelled: bool = False
+
+    async def run(self) -> int:
+        await sagas.wait_until(lambda: self.cancelled, timeout=timedelta(days=31))
+        return 1
+
+    @signal
+    def cancel(self, reason: str) -> None:
+        self.cancelled = bool(reason)
+
+    @query
+    def is_cancelled(self) -> bool:
+        return self.cancelled
+
+
+async def use(client: Client) -> None:
+    handle = await client.start(Subscription, "u1", id="sub-1")
+    assert_type(handle, Handle[int])
+    await client.start(Subscription, "u1", True)
+    await handle.signal(Subscription.cancel, "no longer needed", message_id="m1")
+    await handle.signal("cancel", "by name")
+    assert_type(await handle.query(Subscription.is_cancelled), bool)
+    assert_type(await handle.result(timeout=5), int)
+    assert_type(await client.execute(book, "u1", 5), str)
+    assert_type(await client.execute(book, "u1"), str)

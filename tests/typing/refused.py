@@ -1,0 +1,40 @@
+"""What the public types must refuse: each line marked with E and a code is an error of that code, and no other is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sagas import Client, activity, saga, signal
+
+
+@activity
+async def charge(user_id: str, cents: int) -> str:
+    return f"{user_id} {cents}"
+
+
+@saga
+async def book(user_id: str) -> str:
+    await charge(user_id)  # E: call-arg
+    await charge(user_id, "5")  # E: arg-type
+    await charge.options(timeout="5")(user_id, 5)  # E: arg-type
+    return await charge(user_id, 5)
+
+
+@saga
+@dataclass
+class Subscription:
+    user_id: str
+
+    async def run(self) -> int:
+        return 1
+
+    @signal
+    def cancel(self, reason: str) -> None: ...
+
+
+async def use(client: Client) -> None:
+    await client.start(book, 5)  # E: arg-type
+    handle = await client.start(Subscription, "u1")
+    await handle.signal(Subscription.cancel, 5)  # E: arg-type
+    text: str = await handle.result()  # E: assignment
+    print(text)
