@@ -32,30 +32,43 @@ class HostActor:
         self._settings = settings
         self._host: Host | None = None
         self._executor: RoutingExecutor | None = None
+        self._started = False
         self._starting = asyncio.Lock()
         self._ended = asyncio.Event()
 
-    async def start(self) -> int:
-        """Claim shards and go to work, unless that is done; returns the process id."""
+    async def join(self) -> None:
+        """Be counted among the hosts, and own nothing yet.
+
+        Hosts that start together all do this before the first of them claims shards, so that each takes its fair share
+        at once, and none has to hand over what it is working on.
+        """
         async with self._starting:
             if self._host is None or self._host.stopped:
-                await self._start()
-        return os.getpid()
+                await self._join()
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Claim shards and go to work, unless that is done."""
+        await self.join()
+        async with self._starting:
+            if not self._started:
+                assert self._host is not None, "it has joined"
+                assert self._executor is not None, "made together with the host"
+                await self._host.start(self._executor)
+                self._started = True
+
+    async def _join(self) -> None:
         settings, clock = self._settings, SystemClock()
         registry = Registry(load_modules(settings.modules))
         store = await open_store(settings.url, settings.namespace)
+        if self._executor is not None:
+            await self._executor.close()
         # A fresh owner a process: a lease of the dead one is never mistaken for ours.
         owner = f"{host_name(self._slot)}-{uuid.uuid4().hex[:8]}"
         host = Host(store, registry, clock, HostSettings(owner=owner, lease_ms=settings.lease_ms))
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
         pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace))
-        if self._executor is not None:
-            await self._executor.close()
-        self._executor = RoutingExecutor(local, pool)
-        await host.start(self._executor)
-        self._host = host
+        await store.members(owner, settings.lease_ms)
+        self._host, self._executor, self._started = host, RoutingExecutor(local, pool), False
 
     async def live(self) -> None:
         """Returns when this host has ended: drained, or by itself after a defect, and then ``start`` starts another.
@@ -71,7 +84,7 @@ class HostActor:
         """A batch of reports from a worker. Repeats and late ones are dropped by the instance they are for."""
         if self._host is not None and not self._host.stopped:
             reports = decode_reports(blob)
-            assert self._executor is not None, "started together with the host"
+            assert self._executor is not None, "made together with the host"
             self._executor.settled(reports)
             self._host.deliver(reports)
 

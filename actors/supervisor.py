@@ -22,7 +22,7 @@ log = logging.getLogger("sagas.actors")
 
 @dataclass(slots=True)
 class _Child:
-    """An actor it looks after; ``ready`` is set once its first start was answered.
+    """An actor it looks after; ``joined`` is set when a host was first counted, ``ready`` when it first started.
 
     ``args`` are those of its class: a host's begin with its slot, a worker's with its queue.
     """
@@ -31,6 +31,7 @@ class _Child:
     kind: str
     args: tuple[Any, ...]
     peer: Peer
+    joined: asyncio.Event = field(default_factory=asyncio.Event)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
     error: BaseException | None = None
@@ -92,8 +93,7 @@ class SupervisorActor:
         """Start it, wait until its process dies, start it again."""
         while child.name in self._children:
             try:
-                await child.peer.call("start")
-                child.ready.set()
+                await self._start(child)
                 await child.peer.call("live")
             except (*GONE, ValueError) as error:
                 cause = getattr(error, "__cause__", None)
@@ -104,11 +104,21 @@ class SupervisorActor:
             except Exception as error:
                 if not child.ready.is_set():
                     child.error = original(error)
+                    child.joined.set()
                     child.ready.set()
                     return
                 # It was up before, so its code is in order: the store is away, perhaps.
                 log.warning("%s cannot start, trying again: %s", child.name, original(error))
                 await asyncio.sleep(1)
+
+    async def _start(self, child: _Child) -> None:
+        if child.kind == "host":
+            await child.peer.call("join")
+            child.joined.set()
+            for other in [each for each in self._children.values() if each.kind == "host"]:
+                await other.joined.wait()
+        await child.peer.call("start")
+        child.ready.set()
 
     async def _remind(self, dispatcher: _Child) -> None:
         """A restarted dispatcher knows no workers."""
@@ -118,6 +128,7 @@ class SupervisorActor:
 
     async def _retire(self, name: str) -> None:
         child = self._children.pop(name)
+        child.joined.set()  # nobody need wait for it any more
         if child.kind == "host":
             await self._quietly(child.peer.call("drain"))
         else:

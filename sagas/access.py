@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from sagas.ending import CLOSINGS, value_of
-from sagas.engine.heads import decode_notice
+from sagas.description import Description, describe
+from sagas.engine.heads import decode_notice, head_of
 from sagas.engine.message import Query, Reply, encode_message
 from sagas.errors import (
     Overloaded,
@@ -21,6 +22,7 @@ from sagas.errors import (
 from sagas.ids import new_message_id
 from sagas.kernel.duration import Duration, to_ms
 from sagas.kernel.events import Event, decode_chunk
+from sagas.kernel.state import RunState
 from sagas.patience import Patience
 from sagas.store.head import decode_head
 from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Store, Subscription
@@ -40,6 +42,7 @@ class Access:
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._replies: dict[str, asyncio.Future[Reply]] = {}
         self._subscriptions: dict[str, Awaitable[Subscription]] = {}
+        self._lifting: dict[str, int] = {}  # parked ids that were told to go on -> events they had before that
 
     async def admit(self, admission: Admission) -> Admitted:
         """Send a message in at its instance's door. Raises: what the door's verdict means, StoreUnavailable."""
@@ -56,6 +59,13 @@ class Access:
             case AdmissionVerdict.OVERLOADED:
                 raise Overloaded
         raise AssertionError(admitted)
+
+    async def lift(self, admission: Admission) -> None:
+        """``admit`` a message that moves a parked run: its result is asked for only after the message was applied."""
+        head = await self._known(admission.id)
+        if head is not None and head.parked:
+            self._lifting[admission.id] = head.events
+        await self.admit(admission)
 
     async def _enqueue(self, admission: Admission) -> Admitted:
         """Send until the store has answered: the message id makes sending again safe."""
@@ -74,7 +84,7 @@ class Access:
                 head = await self._known(id)
                 if head is not None:
                     return head
-                await self._patience.wait(changed, 0.05)
+                await self._patience.settle(changed, 0.05)
 
     async def _known(self, id: str) -> Head | None:
         """The head; None for a run that is admitted but not applied by any host yet. Raises: SagaNotFound."""
@@ -84,6 +94,17 @@ class Access:
         if stored is None and admitted is None:
             raise SagaNotFound(id)
         return None if stored is None else decode_head(stored)
+
+    async def describe(self, id: str, run_id: str | None) -> Description:
+        """How a run stands (None: the current one); one that has ended is read from its history."""
+        head = await self.head(id)
+        if run_id in (None, head.run_id):
+            return describe(id, head)
+        state = RunState()
+        state.evolve_all(await self.history(id, run_id))
+        if state.started is None:
+            raise SagaNotFound(id)
+        return describe(id, head_of(state, state.started, version=0, closed_ms=state.last_ms))
 
     async def history(self, id: str, run_id: str | None) -> list[Event]:
         """Every event of a run (None: of the current one). Raises: SagaNotFound, HistoryError."""
@@ -95,21 +116,26 @@ class Access:
 
     async def result(self, id: str, run_id: str | None, timeout: Duration | None) -> bytes:
         """The encoded result of a run, once it has one. Raises: as ``Handle.result`` does."""
-        limit = None if timeout is None else to_ms(timeout, "timeout") / 1000
-        async with asyncio.timeout(limit), self._watching(id) as changed:
+        limit_s = None if timeout is None else to_ms(timeout, "timeout") / 1000
+        until = None if limit_s is None else self._patience.now() + limit_s
+        async with self._watching(id) as changed:
             while True:
                 changed.clear()
                 ended = await self._ended(id, run_id)
                 if ended is not None:
                     return value_of(id, ended)
-                await self._patience.wait(changed, _ASK_AGAIN_S)
+                if until is not None and self._patience.now() >= until:
+                    raise TimeoutError(
+                        f"saga {id!r} did not end within {limit_s:g} s; describe() says what it waits for"
+                    )
+                await self._patience.wait(changed, _ASK_AGAIN_S, until)
 
     async def _ended(self, id: str, run_id: str | None) -> Event | None:
         """The closing event of the run, or None while it goes on. Raises: SagaParked, SagaNotFound."""
         head = await self._known(id)
         current = head is not None and run_id in (None, head.run_id)
         if current and head is not None:
-            if head.parked:
+            if head.parked and head.events > self._lifting.get(id, -1):
                 raise SagaParked(id, head.parked)
             if not head.closed_ms:
                 return None
@@ -152,7 +178,7 @@ class Access:
                     remember_ms=60_000,
                 )
             )
-            await self._patience.wait(arrived, _ASK_AGAIN_S)
+            await self._patience.settle(arrived, _ASK_AGAIN_S)
             return future.result() if future.done() else None
         finally:
             del self._replies[message.message_id]

@@ -135,11 +135,14 @@ class LocalRay:
 
 def _connect_ray() -> LocalRay | None:
     """Connect to Ray if this process is not; what it started, when that is a local one of our own."""
-    # Before Ray is imported, because it reads both then: a token, so that nobody else on this machine may join, and
-    # (whatever its name says, on Linux too) that a local Ray listens on the loopback address alone.
+    # Before Ray is imported, because it reads these then: a token, so that nobody else on this machine may join;
+    # (whatever its name says, on Linux too) that a local Ray listens on the loopback address alone; that it reports to
+    # nobody; and that it does not print an essay into the user's output when an actor dies that is started again.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     if not os.environ.get("RAY_ADDRESS"):
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing")
     import ray
 
     if ray.is_initialized():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
 from sagas.access import Access
-from sagas.description import Description, describe
+from sagas.description import Description
 from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
 from sagas.ids import new_message_id
 from sagas.kernel.duration import Duration
@@ -83,22 +83,24 @@ class Handle(Generic[R]):
 
     async def describe(self) -> Description:
         """Its status, and what it waits for. Raises: SagaNotFound."""
-        return describe(self.id, await self._access.head(self.id))
+        return await self._access.describe(self.id, self.run_id)
 
     async def history(self) -> list[Event]:
         """Every event of the run so far. Raises: SagaNotFound, HistoryError."""
         return await self._access.history(self.id, self.run_id)
 
     async def _send(self, message: Message) -> None:
-        await self._access.admit(
-            Admission(
-                id=self.id,
-                kind="message",
-                message_id=message.message_id,
-                mail=encode_message(message),
-                run_id=self.run_id or "",
-            )
+        admission = Admission(
+            id=self.id,
+            kind="message",
+            message_id=message.message_id,
+            mail=encode_message(message),
+            run_id=self.run_id or "",
         )
+        if isinstance(message, Resume | Cancel | Terminate):
+            await self._access.lift(admission)
+        else:
+            await self._access.admit(admission)
 
     def __repr__(self) -> str:
         return f"<saga {self.id!r}>"

@@ -65,6 +65,7 @@ class ServiceProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=0,  # Ctrl-C in a terminal is for whoever started it, who then stops it
         )
         assert process.stdout is not None
         self.url = process.stdout.readline().strip()

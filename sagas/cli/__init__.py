@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return USAGE
-    # A console script does not look into the current folder for modules; `python -m` does.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    # Modules are looked for in the current folder first, as with `python -m`: a console script would not do so.
+    here = os.getcwd()
+    sys.path[:] = [here, *(entry for entry in sys.path if entry not in (here, ""))]
     try:
         module, function = COMMANDS[args.command]
         run = cast("Callable[..., int]", getattr(importlib.import_module(module), function))

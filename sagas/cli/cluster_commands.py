@@ -30,8 +30,8 @@ from sagas.server.url import DATA
 def dev(args: argparse.Namespace) -> int:
     """Run everything in the foreground."""
     registry = _checked(args)
-    with endings_as_interrupts(), _interruptible(), _server(args) as (url, options):
-        _serve(args, registry, url, options)
+    with endings_as_interrupts(), _interruptible(), _server(args) as url:
+        _serve(args, registry, url)
     return OK
 
 
@@ -40,7 +40,7 @@ def up(args: argparse.Namespace) -> int:
     registry = _checked(args)
     url = resolve_url(args.url, args.data)
     with endings_as_interrupts(), _interruptible():
-        _serve(args, registry, url, _way_to(args))
+        _serve(args, registry, url)
     return OK
 
 
@@ -74,32 +74,24 @@ def _checked(args: argparse.Namespace) -> Registry:
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C is how these commands end: no error. (Ray turns a SIGTERM that comes while it starts into SystemExit.)"""
-    try:
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
         yield
-    except (KeyboardInterrupt, SystemExit):
-        tell("stopped")
+    tell("stopped")
 
 
 @contextlib.contextmanager
-def _server(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """The Redis the operator named, else our own on the data folder; and what client commands need to find it."""
+def _server(args: argparse.Namespace) -> Iterator[str]:
+    """The Redis the operator named, else our own on the data folder."""
     url = args.url or os.environ.get("SAGAS_URL")
     if url:
-        yield url, _way_to(args)
+        yield url
         return
     with EmbeddedServer.start(args.data, die_with_parent=True) as server:
-        tell(f"redis    {server.url} (pid {server.pid}, {'started' if server.owned else 'ran already'})")
-        yield server.url, _way_to(args)
+        tell(f"redis    pid {server.pid}, {'started' if server.owned else 'ran already'}; its data is in {server.data}")
+        yield server.url
 
 
-def _way_to(args: argparse.Namespace) -> str:
-    """What a client command needs on its command line to find the same store."""
-    if args.url:
-        return f" --url '{redact(args.url)}'"
-    return "" if args.data == DATA else f" --data {args.data}"
-
-
-def _serve(args: argparse.Namespace, registry: Registry, url: str, options: str) -> None:
+def _serve(args: argparse.Namespace, registry: Registry, url: str) -> None:
     """Bring the cluster up, show what happens until a signal, take it down."""
     ray = os.environ.get("RAY_ADDRESS")
     tell(f"ray      {f'connecting to {ray}' if ray else 'starting one of its own'}; this takes a few seconds ...")
@@ -111,17 +103,19 @@ def _serve(args: argparse.Namespace, registry: Registry, url: str, options: str)
         tell(f"hosts    {_pids(cluster.hosts())}")
         tell(f"workers  {_pids(cluster.workers())}")
         tell(f"sagas    {', '.join(registry.saga_names)}")
-        tell("ready    Ctrl-C ends it; in a second terminal, in this folder:")
-        for line in _next_steps(registry, options + _namespace(args)):
-            tell(f"  {line}")
-        run_until_signalled(_watch(url, args.namespace))
+        run_until_signalled(_watch(url, args, registry))
         tell("stopping; Ctrl-C again breaks it off ...")
 
 
-async def _watch(url: str, namespace: str) -> None:
-    store = await open_store(url, namespace)
+async def _watch(url: str, args: argparse.Namespace, registry: Registry) -> None:
+    store = await open_store(url, args.namespace)
     try:
-        await Live(store, stdout()).run()
+        live = Live(store, stdout())
+        await live.begin()
+        tell("ready    Ctrl-C ends it; in a second terminal, in this folder:")
+        for line in _next_steps(registry, _way_to(args)):
+            tell(f"  {line}")
+        await live.run()
     finally:
         await store.close()
 
@@ -130,8 +124,14 @@ def _pids(actors: list[dict[str, Any]]) -> str:
     return ", ".join(f"pid {actor['pid']}" for actor in actors)
 
 
-def _namespace(args: argparse.Namespace) -> str:
-    return "" if args.namespace == "default" else f" --namespace {args.namespace}"
+def _way_to(args: argparse.Namespace) -> str:
+    """What a client command needs on its command line to find the same instances."""
+    words = ""
+    if args.url:
+        words = f" --url '{redact(args.url)}'"
+    elif args.data != DATA:
+        words = f" --data {args.data}"
+    return words if args.namespace == "default" else f"{words} --namespace {args.namespace}"
 
 
 def _next_steps(registry: Registry, options: str) -> list[str]:

@@ -38,8 +38,7 @@ def _disk(data: Path) -> list[Finding]:
 
 
 def _print_findings(url: str, findings: list[Finding]) -> None:
-    shown = table("", "what", "how it stands", "what to do")
-    shown.columns[2].no_wrap = False
+    shown = table("", "what", "how it stands", "what to do", whole=("", "what"))
     for finding in findings:
         style = _STYLES[finding.severity]
         shown.add_row(cell(finding.severity, style), finding.subject, cell(finding.message, limit=400), finding.fix)

@@ -12,6 +12,7 @@ from sagas.kernel.events import Activated, Event
 from sagas.kernel.failure import Failure
 from sagas.payloads import decode
 
+_ONLY_FOR_MACHINES = frozenset({"id", "run_id", "message_id", "trace", "scope", "errors"})
 _PLUMBING = (Activated,)
 """Events that tell a person nothing; their places in the history still count."""
 
@@ -34,11 +35,12 @@ def json_of(position: int, event: Event) -> dict[str, Any]:
 
 
 def words_of(event: Event) -> str:
-    """What the table says of it: the fields that say something."""
-    said = {name: value for name, value in values_of(event).items() if value not in ("", None, [], {}, ())}
+    """What the table says of it: the fields that say something to a person."""
+    told = {name: value for name, value in values_of(event).items() if name not in _ONLY_FOR_MACHINES}
+    said = {name: value for name, value in told.items() if value not in ("", None, [], {}, ())}
     if isinstance(failure := said.get("failure"), dict):
         said["failure"] = f"{failure['cause_type']}: {failure['message']} ({failure['outcome']})"
-    return "  ".join(f"{name}={one_line(value, 80)}" for name, value in said.items() if name != "scope")
+    return "  ".join(f"{name}={one_line(value, 80)}" for name, value in said.items())
 
 
 def _value(name: str, value: Any) -> Any:

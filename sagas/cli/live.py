@@ -33,7 +33,7 @@ _RUNNING = Status.RUNNING.value
 
 
 class Live:
-    """Prints lines until its task is cancelled."""
+    """``begin()``, then ``run()`` until its task is cancelled."""
 
     def __init__(self, store: Store, console: Console) -> None:
         self._store = store
@@ -45,12 +45,21 @@ class Live:
         self._open: dict[str, str] = {}  # run id -> the state that was printed last
         self._ended: OrderedDict[str, None] = OrderedDict()  # run ids, so that a late notice prints nothing again
 
-    async def run(self) -> None:
-        """Print what happens from now on. A store that is away is waited for."""
+    async def begin(self) -> None:
+        """Listen from here on. Instances of earlier days get one line together."""
         keys = Keys(self._store.namespace)
         channels = [keys.notices(shard) for shard in range(SHARDS)]
         await asyncio.gather(*(self._store.subscribe(channel, self._on_notice) for channel in channels))
-        await self._begin()
+        self._running = await self._running_now()
+        found = await self._described(self._running)
+        self._open.update((each.run_id, _state(each)) for each in found)
+        self._parked = {each.id for each in found if each.parked is not None}
+        if found:
+            parked = f", {len(self._parked)} of them parked (`sagas list \"parked != ''\"`)" if self._parked else ""
+            self._console.print(Text(f"running from before: {len(found)}{parked}", "dim"))
+
+    async def run(self) -> None:
+        """Print what happens. A store that is away is waited for."""
         ids: set[str] = set()
         away = False
         while True:
@@ -68,16 +77,6 @@ class Live:
 
     def _on_notice(self, payload: bytes) -> None:
         self._noticed.put_nowait(decode_notice(payload)[0])
-
-    async def _begin(self) -> None:
-        """Instances of earlier days get one line together."""
-        self._running = await self._running_now()
-        found = await self._described(self._running)
-        self._open.update((each.run_id, _state(each)) for each in found)
-        self._parked = {each.id for each in found if each.parked is not None}
-        if found:
-            parked = f", {len(self._parked)} of them parked (`sagas list \"parked != ''\"`)" if self._parked else ""
-            self._console.print(Text(f"running from before: {len(found)}{parked}", "dim"))
 
     async def _next_notices(self) -> set[str]:
         """Ids with notices; empty after a second without any."""

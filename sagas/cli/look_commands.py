@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 from contextlib import aclosing
+from datetime import UTC, datetime
 
 from rich.text import Text
 
@@ -40,7 +41,7 @@ def history(args: argparse.Namespace) -> int:
         for position, event in enumerate(events):
             print_json(json_of(position, event))
     elif events:
-        shown = table("#", "time", "event", "what")
+        shown = table("#", "time", "event", "what", whole=("#", "time", "event"))
         for position, event in enumerate(events):
             if not is_plumbing(event):
                 time = f"{from_ms(event.at_ms).astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
@@ -92,7 +93,7 @@ async def _list(args: argparse.Namespace) -> int:
 def _print_rows(rows: list[Description]) -> None:
     if not rows:
         return
-    shown = table("id", "type", "status", "started", "waits for")
+    shown = table("id", "type", "status", "started", "waits for", whole=("status", "started"))
     for row in sorted(rows, key=lambda row: row.started, reverse=True):
         status = status_text(row.status, parked=row.parked is not None, paused=row.paused)
         waits = row.parked or ", ".join(f"{wait.kind} {wait.what}".strip() for wait in row.waiting_for)
@@ -118,13 +119,13 @@ _HOST = {"kind": "host", "what": "no host has taken it yet"}
 
 
 def _print_description(found: Description, missing_host: str) -> None:
-    console = stdout()
+    console, now = stdout(), datetime.now(UTC)
     status = status_text(found.status, parked=found.parked is not None, paused=found.paused)
     console.print(Text.assemble((one_line(found.id, 600), "bold"), "  ", one_line(found.type), "  ", status))
     facts = [
         ("run", found.run_id),
-        ("started", f"{at(found.started)} ({ago(found.started)})"),
-        ("closed", "" if found.closed is None else f"{at(found.closed)} ({ago(found.closed)})"),
+        ("started", f"{at(found.started)} ({ago(found.started, now)})"),
+        ("closed", "" if found.closed is None else f"{at(found.closed)} ({ago(found.closed, now)})"),
         ("compensation", found.compensation.value),
         ("attributes", to_json(found.attributes) if found.attributes else ""),
         ("history", f"{found.history_length} events"),
@@ -132,7 +133,7 @@ def _print_description(found: Description, missing_host: str) -> None:
     for name, value in facts:
         if value:
             console.print(Text.assemble((f"  {name:<13}", "dim"), value), soft_wrap=True)
-    why = reasons(found, missing_host)
+    why = reasons(found, missing_host, now)
     if why:
         console.print("why it is waiting:")
     for reason in why:

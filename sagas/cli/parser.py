@@ -1,12 +1,24 @@
-"""The command line: commands, their options and their help. Standard library only, so that ``--help`` is quick."""
+"""The command line: every command, its options and its help. Standard library only, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from sagas.cli.syntax import (
+    CommandParser,
+    Overview,
+    add_data,
+    add_id,
+    add_json,
+    add_namespace,
+    add_run,
+    add_store,
+    command,
+    count,
+)
 
 COMMANDS: Final = {
     "dev": ("sagas.cli.cluster_commands", "dev"),
@@ -45,38 +57,19 @@ _ARGUMENTS = (
 )
 
 
-class _CommandParser(argparse.ArgumentParser):
-    """Takes options and arguments in any order.
-
-    Plain argparse gives ``ARG...`` the (no) words before the first option, and then refuses those after it:
-    ``sagas start shop:book_trip --id t1 ROME`` would not work.
-    """
-
-    _inside = False
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self._inside:
-            return super().parse_known_args(args, namespace)
-        self._inside = True
-        try:
-            return self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self._inside = False
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of everything; ``args.command`` is None when no command was given."""
     parser = argparse.ArgumentParser(
         prog="sagas",
         description=_ABOUT,
         epilog=f"`sagas COMMAND --help` tells more about one, with examples.\n{_EXITS}",
-        formatter_class=_Overview,
+        formatter_class=Overview,
         allow_abbrev=False,
     )
     parser.set_defaults(debug=False)
     parser.add_argument("--version", action="version", version=f"sagas {_version()}")
     commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", title="commands", parser_class=_CommandParser, prog="sagas"
+        dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, prog="sagas"
     )
     _add_cluster_commands(commands)
     _add_start_commands(commands)
@@ -89,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_cluster_commands(commands: Any) -> None:
-    dev = _command(
+    dev = command(
         commands,
         "dev",
         "run everything here: a Redis of its own, hosts and workers on a local Ray",
@@ -102,21 +95,21 @@ def _add_cluster_commands(commands: Any) -> None:
         ],
     )
     dev.add_argument("--url", metavar="URL", help="a Redis that runs already (else SAGAS_URL, else one is started)")
-    _add_data(dev, "where the Redis that is started keeps its data")
-    up = _command(
+    add_data(dev, "where the Redis that is started keeps its data")
+    up = command(
         commands,
         "up",
         "run hosts and workers on the Ray at RAY_ADDRESS (else on a local one)",
         "Like `sagas dev` with a Redis that runs already. Runs until Ctrl-C, then takes the hosts and workers down.",
         ["RAY_ADDRESS=HOST:6379 sagas up shop --url redis://HOST:6379/0 --hosts 4 --workers 16"],
     )
-    _add_store(up)
-    for command in (dev, up):
-        command.add_argument("modules", metavar="MODULE", nargs="+", help="a module of yours: shop, or shop.sagas")
-        command.add_argument("--hosts", type=_count, default=2, metavar="N", help="processes that run sagas (2)")
-        command.add_argument("--workers", type=_count, default=4, metavar="N", help="processes that run activities (4)")
-    _add_namespace(dev)
-    down = _command(
+    add_store(up)
+    for each in (dev, up):
+        each.add_argument("modules", metavar="MODULE", nargs="+", help="a module of yours: shop, or shop.sagas")
+        each.add_argument("--hosts", type=count, default=2, metavar="N", help="processes that run sagas (2)")
+        each.add_argument("--workers", type=count, default=4, metavar="N", help="processes that run activities (4)")
+    add_namespace(dev)
+    down = command(
         commands,
         "down",
         "stop what was left running",
@@ -125,14 +118,14 @@ def _add_cluster_commands(commands: Any) -> None:
         ["RAY_ADDRESS=HOST:6379 sagas down", "sagas down --data .sagas"],
     )
     down.add_argument("--data", type=Path, default=None, metavar="FOLDER", help="stop the Redis on this data folder")
-    _add_namespace(down)
+    add_namespace(down)
 
 
 # --- start and wait
 
 
 def _add_start_commands(commands: Any) -> None:
-    start = _command(
+    start = command(
         commands,
         "start",
         "start a saga; returns at once",
@@ -143,53 +136,53 @@ def _add_start_commands(commands: Any) -> None:
             "sagas start Subscription u1          # by its bare name: arguments cannot be checked",
         ],
     )
-    execute = _command(
+    execute = command(
         commands,
         "execute",
         "start a saga, wait for its end, print its result",
         f"Ctrl-C stops the waiting, not the saga. {_ARGUMENTS}",
         ['sagas execute shop:book_trip \'{"city": "Rome"}\' --timeout 60'],
     )
-    for command in (start, execute):
-        command.add_argument("type", metavar="TYPE", help="module:Name, or the bare name a running host knows")
-        command.add_argument("args", metavar="ARG", nargs="*", default=[], help="the saga's arguments")
-        command.add_argument("--id", metavar="ID", help="its id; a random one if left out")
-        command.add_argument(
+    for each in (start, execute):
+        each.add_argument("type", metavar="TYPE", help="module:Name, or the bare name a running host knows")
+        each.add_argument("args", metavar="ARG", nargs="*", default=[], help="the saga's arguments")
+        each.add_argument("--id", metavar="ID", help="its id; a random one if left out")
+        each.add_argument(
             "--attributes", metavar="K=V", action="append", default=[], help="a searchable attribute; may be repeated"
         )
-        command.add_argument(
+        each.add_argument(
             "--on-conflict",
             choices=("fail", "use_existing", "terminate_existing"),
             default="fail",
             help="when a run with this id goes on",
         )
-        command.add_argument(
+        each.add_argument(
             "--on-reuse",
             choices=("allow", "allow_failed", "reject"),
             default="allow",
             help="when a run with this id has ended",
         )
-    result = _command(
+    result = command(
         commands,
         "result",
         "wait for the end of a saga, print its result",
         "Exits with 1 when the saga failed, was cancelled, terminated or timed out, is parked, or did not end in time.",
         ["sagas result trip-1 --timeout 60", "sagas result trip-1 --json | jq .price"],
     )
-    _add_id(result)
-    _add_run(result)
-    for command in (execute, result):
-        command.add_argument("--timeout", type=float, metavar="SECONDS", help="stop waiting after this time")
-    for command in (start, execute, result):
-        _add_store(command)
-        _add_json(command)
+    add_id(result)
+    add_run(result)
+    for each in (execute, result):
+        each.add_argument("--timeout", type=float, metavar="SECONDS", help="stop waiting after this time")
+    for each in (start, execute, result):
+        add_store(each)
+        add_json(each)
 
 
 # --- messages
 
 
 def _add_message_commands(commands: Any) -> None:
-    signal = _command(
+    signal = command(
         commands,
         "signal",
         "send a signal to a saga",
@@ -197,61 +190,61 @@ def _add_message_commands(commands: Any) -> None:
         ["sagas signal sub-1 cancel", "sagas signal sub-1 change_plan pro --message-id order-17"],
     )
     signal.add_argument("--message-id", metavar="ID", help="the same id is taken once, however often it is sent")
-    query = _command(
+    query = command(
         commands,
         "query",
         "ask a saga a question, print the answer",
         f"Needs a running host; also answers for a saga that has ended. {_ARGUMENTS}",
         ["sagas query sub-1 is_cancelled"],
     )
-    _add_json(query)
-    for command in (signal, query):
-        _add_id(command)
-        command.add_argument("name", metavar="NAME", help="the handler's name")
-        command.add_argument("args", metavar="ARG", nargs="*", default=[], help="its arguments")
-    cancel = _command(
+    add_json(query)
+    for each in (signal, query):
+        add_id(each)
+        each.add_argument("name", metavar="NAME", help="the handler's name")
+        each.add_argument("args", metavar="ARG", nargs="*", default=[], help="its arguments")
+    cancel = command(
         commands,
         "cancel",
         "ask a saga to cancel: it undoes what it did, then ends",
         "Returns when the request is durable; `sagas result ID` waits for the end.",
         ["sagas cancel trip-1 --reason 'the customer called'"],
     )
-    terminate = _command(
+    terminate = command(
         commands,
         "terminate",
         "end a saga at once: no code runs, nothing is undone",
         "For a saga that cannot be cancelled. Prefer `sagas cancel`.",
         ["sagas terminate trip-1 --reason 'booked by hand'"],
     )
-    for command in (cancel, terminate):
-        command.add_argument("--reason", default="", metavar="TEXT", help="kept in the history")
-    pause = _command(
+    for each in (cancel, terminate):
+        each.add_argument("--reason", default="", metavar="TEXT", help="kept in the history")
+    pause = command(
         commands,
         "pause",
         "run no code of a saga until `sagas resume`",
         "Messages and results that arrive meanwhile are recorded.",
         ["sagas pause trip-1 --by anna"],
     )
-    resume = _command(
+    resume = command(
         commands,
         "resume",
         "let a paused saga go on, or a parked one whose cause is mended",
         "A parked saga runs again from where it stood; if the cause is still there, it parks again.",
         ["sagas resume trip-1 --by anna"],
     )
-    for command in (pause, resume):
-        command.add_argument("--by", default="", metavar="NAME", help="who, for the history")
-    for command in (cancel, terminate, pause, resume):
-        _add_id(command)
-    for command in (signal, query, cancel, terminate, pause, resume):
-        _add_store(command)
+    for each in (pause, resume):
+        each.add_argument("--by", default="", metavar="NAME", help="who, for the history")
+    for each in (cancel, terminate, pause, resume):
+        add_id(each)
+    for each in (signal, query, cancel, terminate, pause, resume):
+        add_store(each)
 
 
 # --- look
 
 
 def _add_look_commands(commands: Any) -> None:
-    listing = _command(
+    listing = command(
         commands,
         "list",
         "list sagas",
@@ -259,106 +252,42 @@ def _add_look_commands(commands: Any) -> None:
         ["sagas list", "sagas list \"status = 'running' and type = 'Subscription'\"", "sagas list \"parked != ''\""],
     )
     listing.add_argument("query", metavar="QUERY", nargs="?", default="", help="which; all if left out")
-    listing.add_argument("--limit", type=_count, metavar="N", help="show at most N (100; with --json all)")
-    describe = _command(
+    listing.add_argument("--limit", type=count, metavar="N", help="show at most N (100; with --json all)")
+    describe = command(
         commands,
         "describe",
         "how a saga stands, and why it is waiting",
         "Says what a saga waits for and what to do about it.",
         ["sagas describe trip-1"],
     )
-    history = _command(
+    history = command(
         commands,
         "history",
         "every event of a saga's run",
         "Numbers are places in the history. --json tells every event whole.",
         ["sagas history trip-1", "sagas history trip-1 --json | jq 'select(.event == \"StepFailed\")'"],
     )
-    trace = _command(
+    trace = command(
         commands,
         "trace",
         "a saga's run as a tree of steps, attempts and undos, with times",
         "Made from the history, so it needs no tracing backend.",
         ["sagas trace trip-1"],
     )
-    for command in (describe, history, trace):
-        _add_id(command)
-    for command in (history, trace):
-        _add_run(command)
-    doctor = _command(
+    for each in (describe, history, trace):
+        add_id(each)
+    for each in (history, trace):
+        add_run(each)
+    doctor = command(
         commands,
         "doctor",
         "check that a Redis is safe for sagas, and how fast its disk is",
         "Only reads. Exits with 1 when something would lose data. If there is a data folder, its disk is measured.",
         ["sagas doctor", "sagas doctor --url redis://HOST:6379/0 --json"],
     )
-    for command in (listing, describe, history, trace, doctor):
-        _add_store(command)
-        _add_json(command)
-
-
-# --- options that many have
-
-
-def _command(commands: Any, name: str, summary: str, about: str, examples: Sequence[str]) -> argparse.ArgumentParser:
-    shown = "\n".join(f"  {example}" for example in examples)
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}. {about}",
-        epilog=f"examples:\n{shown}",
-        formatter_class=_Help,
-        allow_abbrev=False,
-    )
-    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return command
-
-
-class _Overview(argparse.RawDescriptionHelpFormatter):
-    """Leaves room for the longest command's name."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=16)
-
-
-class _Help(argparse.HelpFormatter):
-    """Wraps the description, keeps the lines of the examples."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
-
-
-def _add_store(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--url", metavar="URL", help="the Redis (else SAGAS_URL, else what `sagas dev` left)")
-    _add_data(command, "where `sagas dev` left its address")
-    _add_namespace(command)
-
-
-def _add_data(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("--data", type=Path, default=Path(".sagas"), metavar="FOLDER", help=f"{what} (.sagas)")
-
-
-def _add_namespace(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--namespace", default="default", metavar="NAME", help="whose sagas (default)")
-
-
-def _add_id(command: argparse.ArgumentParser) -> None:
-    command.add_argument("id", metavar="ID", help="the saga's id")
-
-
-def _add_run(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--run", metavar="RUN_ID", help="an earlier run of this id (else the latest)")
-
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="for machines: one JSON value a line")
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count: give a whole number from 1 on")
-    return number
+    for each in (listing, describe, history, trace, doctor):
+        add_store(each)
+        add_json(each)
 
 
 def _version() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -62,12 +62,11 @@ def status_text(status: Status, *, parked: bool = False, paused: bool = False) -
     return Text(status.value, _STYLES[status])
 
 
-def table(*columns: str) -> Table:
-    """A plain table; the last column takes what width is left."""
+def table(*columns: str, whole: tuple[str, ...] = ()) -> Table:
+    """A plain table; on a narrow terminal all columns but the ``whole`` ones are folded, and nothing is cut off."""
     made = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns[:-1]:
-        made.add_column(column, no_wrap=True, overflow="fold")
-    made.add_column(columns[-1], overflow="fold")
+    for column in columns:
+        made.add_column(column, no_wrap=column in whole, overflow="fold")
     return made
 
 
@@ -90,7 +89,7 @@ def at(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-def ago(when: datetime) -> str:
+def ago(when: datetime, now: datetime) -> str:
     """How long since, or until, an instant: ``3m 10s ago``, ``in 2d 1h``."""
-    ms = round((datetime.now(UTC) - when).total_seconds() * 1000)
+    ms = round((now - when).total_seconds() * 1000)
     return f"{duration(ms)} ago" if ms >= 0 else f"in {duration(-ms)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from compensations import Compensation
 from sagas.cli.show import ago, at
@@ -19,11 +19,11 @@ class Reason:
     next: str = ""
 
 
-def reasons(found: Description, missing_host: str) -> list[Reason]:
+def reasons(found: Description, missing_host: str, now: datetime) -> list[Reason]:
     """Everything that holds it up, what is first to be mended first; ``missing_host`` as of ``no_host``."""
     if found.closed is not None:
         return []
-    return [*_standstill(found, missing_host), *(_wait(found.id, wait) for wait in found.waiting_for)]
+    return [*_standstill(found, missing_host), *(_wait(found.id, wait, now) for wait in found.waiting_for)]
 
 
 def _standstill(found: Description, missing_host: str) -> Iterator[Reason]:
@@ -42,13 +42,15 @@ def _standstill(found: Description, missing_host: str) -> Iterator[Reason]:
         yield Reason(missing_host)
 
 
-def _wait(id: str, wait: Wait) -> Reason:
-    since = f"since {at(wait.at)} ({ago(wait.at)})"
+def _wait(id: str, wait: Wait, now: datetime) -> Reason:
+    since = f"since {at(wait.at)} ({ago(wait.at, now)})"
     match wait.kind:
-        case "timer" if wait.at <= datetime.now(UTC):
-            return Reason(f"its timer fell due at {at(wait.at)} ({ago(wait.at)}): a host fires it as soon as it can")
+        case "timer" if wait.at <= now:
+            return Reason(
+                f"its timer fell due at {at(wait.at)} ({ago(wait.at, now)}): a host fires it as soon as it can"
+            )
         case "timer":
-            return Reason(f"it sleeps until {at(wait.at)} ({ago(wait.at)}), then goes on by itself")
+            return Reason(f"it sleeps until {at(wait.at)} ({ago(wait.at, now)}), then goes on by itself")
         case "step":
             return Reason(f"step {wait.what!r} has not ended, {since}: it runs, is tried again, or waits for a worker")
         case "code":

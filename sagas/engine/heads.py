@@ -30,9 +30,9 @@ def head_of(
     started: RunStarted,
     *,
     version: int,
-    parked_timer_ms: int,
-    waiting: tuple[tuple[str, str, int], ...],
-    closed_ms: int,
+    parked_timer_ms: int = 0,
+    waiting: tuple[tuple[str, str, int], ...] = (),
+    closed_ms: int = 0,
 ) -> Head:
     """The head of a run as it stands."""
     return Head(

@@ -468,12 +468,13 @@ class Host:
             log.warning("a reply was not sent: %s", error)
         self._check_quiet()
 
-    def _at_rest(self) -> bool:
-        busy = self._turning or self._loads or self._loading or self._in_flight or self._errands
+    def _still(self) -> bool:
+        """Whether the host itself has nothing to do; steps may be in flight."""
+        busy = self._turning or self._loads or self._loading or self._errands
         return not busy and not self._flush.in_flight and not any(s.turns or s.dirty for s in self._shards.values())
 
     def _check_quiet(self) -> None:
-        if self._at_rest():
+        if not self._in_flight and self._still():
             self._quiet.set()
         else:
             self._quiet.clear()
@@ -482,15 +483,25 @@ class Host:
         self._check_quiet()
         await self._quiet.wait()
 
-    async def rest(self) -> None:
-        """Wait until nothing is left to do at this instant: no mail, no turn, no commit, no step in flight."""
+    async def rest(self, step_grace_s: float | None = None) -> None:
+        """Wait until nothing is left to do at this instant: no mail, no turn, no commit, no step in flight.
+
+        ``step_grace_s``: return as well when steps have run so long and nothing else happened: they may wait for
+        whoever waits here.
+        """
         while not self._stopped:
             await self.read_mail(0)
             await self.fire_due()
             self._check_quiet()
             if self._quiet.is_set() and not await self.read_mail(0):
                 return
-            await self._quiet.wait()
+            open_steps = dict(self._in_flight)
+            try:
+                async with asyncio.timeout(step_grace_s):
+                    await self._quiet.wait()
+            except TimeoutError:
+                if self._still() and self._in_flight == open_steps and not await self.read_mail(0):
+                    return
 
 
 class _Holder:

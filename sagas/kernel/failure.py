@@ -19,7 +19,10 @@ _LONGEST_MS = 2**40  # what an error may ask to wait: 34 years, which every stor
 
 
 def told(error: BaseException) -> str:
-    """The words of an error, whatever its ``__str__`` does, as text that UTF-8 can hold."""
+    """The words of an error and of those it groups, whatever ``__str__`` does, as text that UTF-8 can hold."""
+    if isinstance(error, BaseExceptionGroup):
+        each = "; ".join(f"{type(inner).__qualname__}: {told(inner)}" for inner in error.exceptions)
+        return f"{_text(error)}: {each}"
     return _text(error)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
+import inspect
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -58,6 +60,8 @@ class Activation:
 
 
 Learn = Callable[["Activity[..., Any]"], None]
+Code = Callable[[], Awaitable[Any]]
+"""What begins when its task does: dropped before that, it leaves no coroutine that was never awaited."""
 
 
 def _nothing(_activity: Activity[..., Any]) -> None:
@@ -278,9 +282,14 @@ class Instance:
         """Whether ``error`` would park this run instead of failing it."""
         return self.saga_type.parks_on(error)
 
+    def cancel_later(self) -> None:
+        """A cancel of the run came while its code was undoing for another reason: deliver it at the next await."""
+        if self._cancel_reason is not None and self._main is not None and asyncio.current_task() is self._main:
+            self._main.cancel(self._cancel_reason)
+
     async def park(self, error: BaseException) -> NoReturn:
         """Stop here: the activation is void, and the run is parked with ``error`` as its reason. Never returns."""
-        self._stop = error
+        self._stop = self._stop or error
         await self.loop.create_future()
         raise AssertionError("a parked run went on")
 
@@ -321,7 +330,7 @@ class Instance:
     def _part(self, expected: str, found: str) -> NoReturn:
         # Kept as well as raised: saga code that catches every Exception must not swallow it. The first one counts.
         error = NondeterminismError(self._position + len(self._decisions), expected, found)
-        self._stop = self._stop if isinstance(self._stop, NondeterminismError) else error
+        self._stop = self._stop or error
         raise error
 
     def _stopped(self) -> bool:
@@ -349,22 +358,22 @@ class Instance:
         context = contextvars.Context()
         try:
             args, kwargs = self.saga_type.arguments.decode(fact.args)
-            made = context.run(self.saga_type.target, *args, **kwargs)
-            self._object = made
-            code = made.run() if self.saga_type.is_class else made
+            code: Code = functools.partial(self.saga_type.target, *args, **kwargs)
+            if self.saga_type.is_class:
+                self._object = context.run(code)
+                code = self._object.run
         except Exception as error:
-            code = _raising(error)
+            code = functools.partial(_raising, error)
         self._main = self.loop.create_task(self._drive(code), name="run", context=context)
 
-    async def _drive(self, code: Awaitable[Any]) -> None:
+    async def _drive(self, code: Code) -> None:
         """Run the saga to its end and decide how it ended."""
         self._begun = True
         if self._cancel_reason is not None:
             # Cancelled before its first line: it leaves no step behind.
-            _close_quietly(code)
             return self._close(RunCancelled(self._cancel_reason, at_ms=self.now_ms))
         try:
-            result = encode(await code)
+            result = encode(await code())
             while open_handlers := [task for task in self._handlers if not task.done()]:
                 await asyncio.wait(open_handlers)
         except asyncio.CancelledError as error:
@@ -413,19 +422,21 @@ class Instance:
             return self._dead_letter(fact, f"{self.saga_type.name}.__init__ failed")
         # A context of its own: what a handler does belongs to no scope of the code it interrupts.
         context = contextvars.Context()
-        try:
-            returned = context.run(handler.function, self._object, *args, **kwargs)
-        except Exception as error:
-            return self._handler_failed(fact, error)
-        if asyncio.iscoroutine(returned):
+        code = functools.partial(handler.function, self._object, *args, **kwargs)
+        if inspect.iscoroutinefunction(handler.function):
             self._handlers = [task for task in self._handlers if not task.done()]
-            task = self._handle(fact, returned)
+            task = self._handle(fact, code)
             self._handlers.append(self.loop.create_task(task, name=f"signal {fact.name}", context=context))
+            return None
+        try:
+            context.run(code)
+        except Exception as error:
+            self._handler_failed(fact, error)
         return None
 
-    async def _handle(self, fact: SignalReceived, code: Awaitable[Any]) -> None:
+    async def _handle(self, fact: SignalReceived, code: Code) -> None:
         try:
-            await code
+            await code()
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -435,7 +446,7 @@ class Instance:
 
     def _handler_failed(self, fact: SignalReceived, error: Exception) -> None:
         if self.parks_on(error):
-            self._stop = error
+            self._stop = self._stop or error
         else:
             self._dead_letter(fact, f"{type(error).__qualname__}: {told(error)}")
 

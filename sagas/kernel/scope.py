@@ -80,10 +80,11 @@ class Scope:
         """Undo by calling ``activity(*args)`` if the block fails; for what no activity of its own can undo."""
         instance = current("undo.add()")
         instance.check_writable("add an undo")
+        encoded = activity.signature.encode(args, {})  # first: what cannot travel never joins
         number = instance.next_sequence()
         with _refusing_the_past():
             self._plan.add(number)
-        self._actions[number] = _Action(activity, activity.signature.encode(args, {}), by_hand=True)
+        self._actions[number] = _Action(activity, encoded, by_hand=True)
 
     def pivot(self) -> None:
         """From here on only forward: nothing before it is undone any more."""
@@ -98,7 +99,9 @@ class Scope:
     async def back_to(self, savepoint: Savepoint) -> None:
         """Undo what was done since ``savepoint``, newest first; then the block goes on another way."""
         with _refusing_the_past():
-            await self._shielded(self._unwind("back_to", savepoint))
+            cancelled = await self._shielded(self._unwind("back_to", savepoint))
+        if cancelled is not None:
+            raise cancelled
 
     def keep(self, step: object) -> None:
         """Leave a step whose outcome is unknown (and whose error was caught) as it is when the block closes.
@@ -124,16 +127,22 @@ class Scope:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, GeneratorExit):
-            return  # the instance is being dropped: its history goes on elsewhere
+            return None  # the instance is being dropped: its history goes on elsewhere
         instance = self._running
         if error is not None and instance.parks_on(error):
             await instance.park(error)
         if self._token is not None:
             _scope.reset(self._token)
-        if error is None:
-            await self._shielded(self._close())
-        else:
-            await self._shielded(self._unwind(f"{type(error).__qualname__}: {told(error)}"))
+        if error is not None:
+            return await self._fail(error)
+        try:
+            await self._settled(cancel=False)
+        except asyncio.CancelledError as cancel:  # while steps are open, a cancel comes into the block, not after it
+            await self._fail(cancel)
+            raise
+        if cancelled := await self._shielded(self._close()):
+            raise cancelled
+        return None
 
     # --- what steps tell it
 
@@ -172,13 +181,19 @@ class Scope:
 
     # --- undoing
 
+    async def _fail(self, error: BaseException) -> None:
+        """Undo; ``error`` goes on afterwards, and a cancel that came meanwhile waits for the next await."""
+        cancelled = await self._shielded(self._unwind(f"{type(error).__qualname__}: {told(error)}"))
+        if cancelled is not None and not isinstance(error, asyncio.CancelledError):
+            self._running.cancel_later()
+
     @property
     def _running(self) -> Instance:
         assert self._instance is not None, "the scope was never entered"
         return self._instance
 
-    async def _shielded(self, work: Any) -> None:
-        """Run ``work`` to its end whatever cancels the task; the cancel is delivered again afterwards."""
+    async def _shielded(self, work: Any) -> asyncio.CancelledError | None:
+        """Run ``work`` to its end whatever cancels the task; returns the cancel that came meanwhile."""
         task = self._running.loop.create_task(work, name=f"undo of scope {self.number}", context=contextvars.Context())
         cancelled: asyncio.CancelledError | None = None
         while not task.done():
@@ -187,8 +202,7 @@ class Scope:
             except asyncio.CancelledError as error:
                 cancelled = error
         task.result()
-        if cancelled is not None:
-            raise cancelled
+        return cancelled
 
     async def _close(self) -> None:
         async with self._undoing:
@@ -212,9 +226,8 @@ class Scope:
             if cancel:
                 for number in open_steps:
                     self._running.cancel_step(number)
-            for number in open_steps:
-                if number in self._open_steps:
-                    await self._open_steps[number]
+            # By way of wait(): a cancel of this task must not cancel the futures that the outcomes go to.
+            await asyncio.wait([self._open_steps[number] for number in open_steps])
 
     async def _undo_selected(self, reason: str) -> None:
         if self._plan.finished:

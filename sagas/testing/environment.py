@@ -16,7 +16,7 @@ from sagas.engine.executor import InProcessExecutor
 from sagas.engine.host import Host, HostSettings, OnCommitted
 from sagas.errors import SagaError
 from sagas.kernel.activity import Activity
-from sagas.kernel.duration import from_ms, instant_ms, to_ms
+from sagas.kernel.duration import ceil_ms, from_ms, instant_ms, to_ms
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 from sagas.store.memory import MemoryStore
@@ -25,8 +25,35 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 """Where virtual time begins unless a test says otherwise."""
 
 
+STEP_GRACE_S = 0.1
+"""Real seconds in which a step in flight must end to belong to the present instant: it may wait for the test itself."""
+
+
 class NothingDue(SagaError):
     """Virtual time cannot be skipped any further: nothing will ever fall due, something waits for a message."""
+
+
+class SkippingPatience:
+    """A client's patience in virtual time: whoever waits for a result moves the clock to what falls due next."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+
+    def now(self) -> float:
+        return self._env.now.timestamp()
+
+    async def settle(self, changed: asyncio.Event, again_s: float) -> None:
+        await self._env.settle()
+
+    async def wait(self, changed: asyncio.Event, again_s: float, until: float | None) -> None:
+        await self._env.rest()
+        if changed.is_set():
+            return
+        if not await self._env.skip(None if until is None else from_ms(ceil_ms(until))) and not changed.is_set():
+            raise NothingDue(
+                "nothing will fall due any more, so waiting is in vain: the saga waits for a message. "
+                "Send the signal first; (await handle.describe()).waiting_for says what it waits for"
+            )
 
 
 class Environment:
@@ -40,7 +67,7 @@ class Environment:
         self._residents = residents
         self._on_committed = on_committed
         self.store = MemoryStore(clock=self._clock.now_ms)
-        self.client = Client(self.store, patience=self, learn=self._registry.add_type)
+        self.client = Client(self.store, patience=SkippingPatience(self), learn=self._registry.add_type)
         self._host: Host | None = None
         self._executor: InProcessExecutor | None = None
 
@@ -74,9 +101,21 @@ class Environment:
         self._clock.set(until_ms)
         await self._running.rest()
 
-    async def settle(self) -> None:
-        """Let everything that can happen at this instant happen."""
+    async def skip(self, until: datetime | None = None) -> bool:
+        """Move to what falls due next, or to ``until`` when that comes first; False when nothing ever will."""
+        if await self._fire_next(None if until is None else instant_ms(until)):
+            return True
+        if until is not None:
+            await self.advance_to(until)
+        return until is not None
+
+    async def rest(self) -> None:
+        """As ``settle``, and wait for the steps in flight too."""
         await self._running.rest()
+
+    async def settle(self) -> None:
+        """Let everything that can happen at this instant happen; steps that go on running are not waited for."""
+        await self._running.rest(STEP_GRACE_S)
 
     def replace(self, activity: Activity[..., Any], stand_in: Callable[..., Any]) -> None:
         """Run ``stand_in`` (sync or async) whenever a saga calls ``activity``."""
@@ -86,17 +125,6 @@ class Environment:
         """Kill the host as a crash would, and start another on the same store."""
         await self.stop()
         await self.start()
-
-    async def wait(self, changed: asyncio.Event, timeout_s: float) -> None:
-        """The client waits: skip time to what falls due next (the client's patience; not for tests)."""
-        await self._running.rest()
-        if not changed.is_set() and not await self._fire_next(None):
-            await self._running.rest()
-            if not changed.is_set():
-                raise NothingDue(
-                    "nothing will fall due any more, so waiting is in vain: the saga waits for a message. "
-                    "Send the signal first; (await handle.describe()).waiting_for says what it waits for"
-                )
 
     async def _fire_next(self, until_ms: int | None) -> bool:
         """Move to the next due time (not past ``until_ms``) and let it happen; False when there is none."""

@@ -36,5 +36,4 @@ async def use(client: Client) -> None:
     await client.start(book, 5)  # E: arg-type
     handle = await client.start(Subscription, "u1")
     await handle.signal(Subscription.cancel, 5)  # E: arg-type
-    text: str = await handle.result()  # E: assignment
-    print(text)
+    _text: str = await handle.result()  # E: assignment

@@ -32,8 +32,7 @@ def test_wrong_calls_are_type_errors(cache: Path) -> None:
     file = HERE / "refused.py"
     lines = file.read_text().splitlines()
     wanted = {(n, code) for n, line in enumerate(lines, 1) for code in re.findall(r"# E: ([\w-]+)", line)}
-    found = {
-        (int(n), code) for n, code in re.findall(r"refused\.py:(\d+): error: .*\[([\w-]+)\]$", _mypy(file, cache), re.MULTILINE)
-    }
+    errors = re.findall(r"refused\.py:(\d+): error: .*\[([\w-]+)\]$", _mypy(file, cache), re.MULTILINE)
+    found = {(int(n), code) for n, code in errors}
     assert {n for n, _ in found} == {n for n, _ in wanted}
     assert wanted <= found

@@ -1,0 +1,82 @@
+"""The code of a user, as the tests of the command line have it in their folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sagas
+
+
+class CardDeclined(sagas.Rejected):
+    """The bank said no."""
+
+
+@dataclass
+class Trip:
+    city: str
+    cents: int = 100
+
+
+@sagas.activity
+async def book(city: str) -> str:
+    return f"a hotel in {city}"
+
+
+@book.compensation
+async def unbook(hotel: str | None, city: str) -> None:
+    """Nothing stays booked."""
+
+
+@sagas.activity
+async def charge(cents: int) -> int:
+    if cents > 500:
+        raise CardDeclined("no money")
+    return cents
+
+
+@sagas.saga
+async def book_trip(trip: Trip) -> dict[str, object]:
+    async with sagas.compensating():
+        hotel = await book(trip.city)
+        cents = await charge(trip.cents)
+    return {"hotel": hotel, "cents": cents}
+
+
+@sagas.saga
+@dataclass
+class Subscription:
+    user: str
+    plan: str = "free"
+    cancelled: bool = False
+
+    async def run(self) -> str:
+        await sagas.wait_until(lambda: self.cancelled)
+        return f"{self.user} {self.plan}"
+
+    @sagas.signal
+    def change_plan(self, plan: str) -> None:
+        self.plan = plan
+
+    @sagas.signal
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    @sagas.query
+    def state(self) -> dict[str, object]:
+        return {"user": self.user, "plan": self.plan}
+
+
+@sagas.saga
+async def nap(seconds: float) -> str:
+    await sagas.sleep(seconds)
+    return "rested"
+
+
+@sagas.saga
+async def echo(text: str) -> str:
+    return text
+
+
+@sagas.saga
+async def buggy() -> None:
+    raise KeyError("a bug")
