@@ -6,8 +6,8 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 
-from sagas.ending import CLOSINGS, value_of
 from sagas.description import Description, describe
+from sagas.ending import CLOSINGS, value_of
 from sagas.engine.heads import decode_notice, head_of
 from sagas.engine.message import Query, Reply, encode_message
 from sagas.errors import (
@@ -76,28 +76,30 @@ class Access:
                 await asyncio.sleep(delay)
         return await self.store.enqueue(admission)
 
-    async def head(self, id: str) -> Head:
+    async def head(self, id: str, run_id: str | None = None) -> Head:
         """The head, waiting for a run that is admitted but not applied by any host yet."""
         async with self._watching(id) as changed:
             while True:
                 changed.clear()
-                head = await self._known(id)
+                head = await self._known(id, run_id)
                 if head is not None:
                     return head
                 await self._patience.settle(changed, 0.05)
 
-    async def _known(self, id: str) -> Head | None:
+    async def _known(self, id: str, run_id: str | None = None) -> Head | None:
         """The head; None for a run that is admitted but not applied by any host yet. Raises: SagaNotFound."""
         # The admission is looked at first: it ends in the very commit that writes the head.
         admitted = await self.store.admitted(id)
         stored = await self.store.head(id)
         if stored is None and admitted is None:
             raise SagaNotFound(id)
-        return None if stored is None else decode_head(stored)
+        if stored is None or (run_id is not None and admitted == run_id):
+            return None
+        return decode_head(stored)
 
     async def describe(self, id: str, run_id: str | None) -> Description:
         """How a run stands (None: the current one); one that has ended is read from its history."""
-        head = await self.head(id)
+        head = await self.head(id, run_id)
         if run_id in (None, head.run_id):
             return describe(id, head)
         state = RunState()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from actors.cluster import Cluster
 
 _OURS = ("actors", "compensations", "sagas")
+_BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's setting for being reached from other machines; it counts on Linux too, whatever its name says."""
 _KNOCK_S = 10.0
 
 
@@ -107,7 +109,10 @@ class LocalRay:
     def start(self) -> None:
         """Returns once this process is connected to it."""
         import ray
+        from ray._private import ray_constants
 
+        # Ray looked at the environment when it was imported, and that may have been before us.
+        ray_constants.ENABLE_RAY_CLUSTER = os.environ[_BEYOND_LOOPBACK] != "0"
         # Inherited by every process of a local Ray: sets of strings have one order everywhere.
         hash_seed = os.environ.get("PYTHONHASHSEED")
         os.environ["PYTHONHASHSEED"] = "0"
@@ -135,12 +140,12 @@ class LocalRay:
 
 def _connect_ray() -> LocalRay | None:
     """Connect to Ray if this process is not; what it started, when that is a local one of our own."""
-    # Before Ray is imported, because it reads these then: a token, so that nobody else on this machine may join;
-    # (whatever its name says, on Linux too) that a local Ray listens on the loopback address alone; that it reports to
-    # nobody; and that it does not print an essay into the user's output when an actor dies that is started again.
+    # Before Ray is imported, because it reads these then: a token, so that nobody else on this machine may join; that
+    # a local Ray listens on the loopback address alone; that it reports to nobody; and that it does not print an essay
+    # into the user's output when an actor dies that is started again.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     if not os.environ.get("RAY_ADDRESS"):
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault(_BEYOND_LOOPBACK, "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing")
     import ray

@@ -11,8 +11,7 @@ import concurrent.futures
 import contextvars
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from compensations import Outcome
 from sagas.engine.clock import Clock
@@ -26,12 +25,20 @@ from sagas.kernel.registry import Registry
 from sagas.payloads import encode
 
 
+class _Work(NamedTuple):
+    """An activity's function on its way."""
+
+    future: asyncio.Future[Any]
+    stoppable: bool
+
+
 class AttemptRunner:
     """Runs attempts; async activities on the current loop, plain ones in its threads."""
 
     def __init__(self, registry: Registry, clock: Clock, threads: int = 32) -> None:
         self._registry = registry
         self._clock = clock
+        self._closing = False
         self._threads = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="saga-activity")
 
     async def run(self, task: StepTask) -> StepReport:
@@ -68,38 +75,67 @@ class AttemptRunner:
                 deadline=None if deadline_ms is None else from_ms(deadline_ms),
             )
         )
-        limit = asyncio.timeout(None if task.timeout_ms is None else task.timeout_ms / 1000)
-        try:
-            async with limit:
-                function = self._registry.function_of(activity)
-                if inspect.iscoroutinefunction(function):
-                    value = await function(*args, **kwargs)
-                else:
-                    value = await self._in_thread(functools.partial(function, *args, **kwargs))
-        except TimeoutError:
-            if limit.expired():
-                return Failure.timed_out("attempt")
-            raise
+        async with self._clock.timeout(task.timeout_ms) as limit:
+            try:
+                value = await self._ended(self._begun(activity, args, kwargs), limit)
+            except asyncio.CancelledError:
+                if not limit.expired():
+                    raise
+                return Failure.timed_out(task.which_timeout)
         try:
             return encode(value)
         except PayloadError as error:
             # It would be no better next time, and the work is done: another attempt could only do it twice.
             return Failure.of(error).asking(final=True, retry_after_ms=None)
 
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+    def _begun(self, activity: Activity[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Work:
+        """The activity's function at work: as a task of its own, or in a thread."""
+        loop = asyncio.get_running_loop()
+        function = self._registry.function_of(activity)
+        if inspect.iscoroutinefunction(function):
+            return _Work(loop.create_task(function(*args, **kwargs)), stoppable=True)
+        call = functools.partial(function, *args, **kwargs)
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
+        return _Work(loop.run_in_executor(self._threads, context.run, call), stoppable=False)
+
+    async def _ended(self, work: _Work, limit: asyncio.Timeout) -> Any:
+        """What the work returns or raises. Cancelled, it is asked to stop, and its outcome awaited up to its timeout.
+
+        A thread cannot be stopped, and a coroutine may not listen; only the timeout leaves either behind.
+        """
+        while True:
+            try:
+                return await asyncio.shield(work.future)
+            except asyncio.CancelledError:
+                if work.future.cancelled():
+                    raise
+                if work.stoppable:
+                    work.future.cancel()
+                if limit.expired() or self._closing:
+                    work.future.add_done_callback(_forget)
+                    raise
+
+    def stop(self) -> None:
+        """From now on a cancelled attempt is not waited for."""
+        self._closing = True
 
     def close(self) -> None:
         """Let the threads go; those in user code are not waited for."""
+        self.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _forget(abandoned: asyncio.Future[Any]) -> None:
+    """What abandoned work ends with interests nobody; asked for once, or asyncio complains."""
+    if not abandoned.cancelled():
+        abandoned.exception()
 
 
 def _unknown(name: str) -> Failure:
     return Failure(
         kind="error",
         cause_type="UnknownActivity",
-        message=f"no activity {name!r} is registered here: declare it at the top level of a module given by --module",
+        message=f"no activity {name!r} is registered here: declare it in a module given to this process",
         outcome=Outcome.NONE,
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 
@@ -12,6 +14,10 @@ class Clock(Protocol):
 
     async def wait(self, wake: asyncio.Event, until_ms: int | None) -> None:
         """Return when ``wake`` is set, or when the clock reaches ``until_ms``."""
+        ...
+
+    def timeout(self, ms: int | None) -> AbstractAsyncContextManager[asyncio.Timeout]:
+        """``async with`` it: TimeoutError when this clock has gone ``ms`` further (None: never)."""
         ...
 
 
@@ -29,19 +35,43 @@ class SystemClock:
         except TimeoutError:
             return
 
+    def timeout(self, ms: int | None) -> AbstractAsyncContextManager[asyncio.Timeout]:
+        return asyncio.timeout(None if ms is None else ms / 1000)
+
 
 class VirtualClock:
     """Stands still until ``set``; a host under it is woken by whoever sets it, never by itself."""
 
     def __init__(self, start_ms: int) -> None:
         self._now_ms = start_ms
+        self._timeouts: list[tuple[int, asyncio.Timeout]] = []
 
     def now_ms(self) -> int:
         return self._now_ms
 
     def set(self, now_ms: int) -> None:
-        """Move forward to ``now_ms`` (never back)."""
+        """Move forward to ``now_ms`` (never back); timeouts that are reached expire."""
         self._now_ms = max(self._now_ms, now_ms)
+        for due_ms, timeout in self._timeouts:
+            if due_ms <= self._now_ms:
+                timeout.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def timeout(self, ms: int | None) -> AsyncGenerator[asyncio.Timeout]:
+        async with asyncio.timeout(None) as timeout:
+            if ms is None:
+                yield timeout
+                return
+            entry = (self._now_ms + ms, timeout)
+            self._timeouts.append(entry)
+            try:
+                yield timeout
+            finally:
+                self._timeouts.remove(entry)
+
+    def next_timeout_ms(self) -> int | None:
+        """When the earliest timeout that is still open will be reached."""
+        return min((due_ms for due_ms, _ in self._timeouts), default=None)
 
     async def wait(self, wake: asyncio.Event, until_ms: int | None) -> None:
         if until_ms is None or until_ms > self._now_ms:

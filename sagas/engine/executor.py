@@ -54,6 +54,7 @@ class InProcessExecutor:
                 running.cancel()
 
     async def close(self) -> None:
+        self._runner.stop()
         running = list(self._running.values())
         for task in running:
             task.cancel()

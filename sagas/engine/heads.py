@@ -44,7 +44,7 @@ def head_of(
         started_ms=started.at_ms,
         closed_ms=closed_ms,
         compensation=state.compensation.value,
-        parked=state.parked,
+        parked=state.attention,
         parked_timer_ms=parked_timer_ms,
         paused=state.paused,
         waiting=waiting,

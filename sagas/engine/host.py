@@ -145,6 +145,11 @@ class Host:
         return sorted(self._shards)
 
     @property
+    def steps_in_flight(self) -> int:
+        """Attempts handed to the executor that have not reported."""
+        return len(self._in_flight)
+
+    @property
     def stopped(self) -> bool:
         """Whether it has ended (by itself or by ``stop``)."""
         return self._stopped

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compensations import Outcome
+from compensations import Compensation, Outcome
 from sagas.engine.heads import head_of, index_changes, notice_of
 from sagas.engine.message import Cancel, Message, Pause, Query, Reply, Resume, Signal, Start, Terminate
 from sagas.engine.retrying import RetryAt, after_failure
@@ -265,20 +265,22 @@ class Resident:
         """Run the saga's code over the new facts; returns the events to write, and whether to drop the instance."""
         facts, state = self._facts, self._state
         unapplied = self._instance is not None and self._instance.has_unapplied and not state.closed
-        if not facts and not (unapplied and run and not state.parked and not state.paused):
-            return self._park_if_nondeterministic(now_ms), False
+        if not facts and not (unapplied and run and not state.held):
+            parked = self._park_if_nondeterministic(now_ms)
+            return parked, bool(parked)
         terminated = any(isinstance(fact, RunTerminated) for fact in facts)
         lifted = any(isinstance(fact, Resumed | CancelRequested) for fact in facts)
-        held = (state.parked or state.paused or any(isinstance(f, Paused) for f in facts)) and not lifted
+        pausing = any(isinstance(f, Paused) for f in facts) and state.compensation is not Compensation.RUNNING
+        held = (state.held or pausing) and not lifted
         if self._instance is None or terminated or held or not run:
             if terminated:
                 self._withdraw_all()
                 facts = _ending_last(facts)
             state.evolve_all(facts)
             facts = [*facts, *self._park_if_nondeterministic(now_ms)]
-            # The coroutines have not seen these facts: rebuild them from the history when they are needed again.
+            # The coroutines have not seen these facts, or there are none: the next input tries anew.
             self._unapplied = True
-            return facts, self._instance is not None
+            return facts, True
         open_before = dict(state.steps)
         activation = self._instance.activate(facts, now_ms)
         if activation.park:
@@ -304,11 +306,11 @@ class Resident:
         for decision in decisions:
             if isinstance(decision, StepScheduled | CompensationScheduled):
                 self.attempts[decision.step] = Attempt(scheduled_ms=now_ms)
-                self._effects.dispatch.append(self._task(decision, 1))
+                self._effects.dispatch.append(self._task(decision, 1, now_ms))
             elif isinstance(decision, StepCancelRequested):
                 self._withdraw(decision.step, now_ms)
         if self._state.closed:
-            self._effects.cancel.extend(self.key(step) for step in open_before)
+            self._effects.cancel.extend(self.key(step) for step in open_before if step in self.attempts)
             self._effects.dispatch.clear()
             self.attempts.clear()
 
@@ -371,7 +373,7 @@ class Resident:
             return False
         # Nothing due and nothing on its way: the entry in the timer set is stale, so write the true one.
         stale = self.in_commit == 0
-        if self._state.parked or self._state.paused:
+        if self._state.held:
             return stale
         due = self._state.due_timers(now_ms)
         self._facts.extend(TimerFired(timer, at_ms=now_ms) for timer in due)
@@ -379,7 +381,7 @@ class Resident:
         for step, attempt in self.attempts.items():
             if attempt.next_ms and attempt.next_ms <= now_ms:
                 attempt.next_ms, retried = 0, True
-                self._effects.dispatch.append(self._task(self._state.steps[step], attempt.number))
+                self._effects.dispatch.append(self._task(self._state.steps[step], attempt.number, now_ms))
         return retried
 
     def _on_report(self, report: StepReport, now_ms: int) -> bool:
@@ -415,6 +417,7 @@ class Resident:
             return True
         del self.attempts[open_step.step]
         self._facts.append(_failed(open_step, attempt, verdict.failure, now_ms))
+        self._notice |= isinstance(open_step, CompensationScheduled)  # it is stuck: whoever waits must hear of it
         return False
 
     def _withdraw(self, step: int, now_ms: int) -> None:
@@ -445,8 +448,13 @@ class Resident:
         activity = self._registry.activity(open_step.activity)
         return (StepOptions() if activity is None else activity.defaults).merged(open_step.options)
 
-    def _task(self, open_step: OpenStep, attempt: int) -> StepTask:
+    def _task(self, open_step: OpenStep, attempt: int, now_ms: int) -> StepTask:
         options = self._options(open_step)
+        timeout_ms, which = options.timeout_ms, "attempt"
+        if options.total_timeout_ms is not None:
+            left_ms = max(1, self.attempts[open_step.step].scheduled_ms + options.total_timeout_ms - now_ms)
+            if timeout_ms is None or left_ms < timeout_ms:
+                timeout_ms, which = left_ms, "total"
         return StepTask(
             self.id,
             self.run_id,
@@ -455,11 +463,12 @@ class Resident:
             open_step.activity,
             open_step.args,
             options.queue,
-            options.timeout_ms,
+            timeout_ms,
             open_step.undo_of if isinstance(open_step, CompensationScheduled) else 0,
             options.priority,
             "" if self._state.started is None else self._state.started.type,
             options.local,
+            which,
         )
 
     # --- what is written
@@ -475,7 +484,7 @@ class Resident:
             version=self.version,
             chunk=chunk,
             head=encode_head(self.head),
-            timer_ms=None if state.parked or state.paused else self._next_ms(),
+            timer_ms=None if state.held else self._next_ms(),
             busy=self._needs_an_owner(),
             steps=encode_attempts(self.attempts),
             mail=tuple(self._mail),
@@ -508,7 +517,7 @@ class Resident:
             state,
             started,
             version=self.version + (1 if new_events else 0),
-            parked_timer_ms=(self._next_ms() or 0) if state.parked or state.paused else 0,
+            parked_timer_ms=(self._next_ms() or 0) if state.held else 0,
             waiting=self._waiting(),
             closed_ms=now_ms if state.closed else 0,
         )

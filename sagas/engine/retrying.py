@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from compensations import Outcome
 from sagas.engine.steps import Attempt
 from sagas.kernel.activity import StepOptions
-from sagas.kernel.failure import CANCELLED, LOST, Failure
+from sagas.kernel.failure import CANCELLED, LOST, TIMEOUT, Failure
 
 LOST_DELAY_MS = 200
 """Before a step whose worker died is tried again."""
@@ -36,7 +36,7 @@ def after_failure(
     ``max_attempts=1`` means never twice, and an attempt that may have run was one.
     """
     retry = options.retry
-    if failure.kind == CANCELLED:
+    if failure.kind == CANCELLED or (failure.kind == TIMEOUT and failure.detail == "total"):
         return _give_up(attempt, failure)
     if not never_ran and failure.kind == LOST:
         attempt.lost += 1

@@ -43,6 +43,7 @@ class StepTask:
     priority: int = 0
     saga_type: str = ""
     local: bool = False  # run it in the host's own process
+    which_timeout: str = "attempt"  # what ``timeout_ms`` comes from: "attempt", or what is left of "total"
 
     @property
     def key(self) -> StepKey:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from compensations import Outcome
 from sagas.errors import ActivityFailed, ActivityTimeout, Declared, PayloadError, Permanent, Rejected, StepError
@@ -141,6 +142,8 @@ def _encoded_args(error: BaseException) -> bytes:
 def _retry_after_ms(error: BaseException) -> int | None:
     """What the error itself asks to wait (its ``retry_after``, in seconds); None when that is no number."""
     asked = getattr(error, "retry_after", None)
+    if isinstance(asked, timedelta):
+        asked = asked.total_seconds()
     if isinstance(asked, bool) or not isinstance(asked, int | float) or math.isnan(asked):
         return None
     return int(min(max(0, asked * 1000), _LONGEST_MS))

@@ -80,6 +80,20 @@ class RunState:
         return self.status is not Status.RUNNING
 
     @property
+    def held(self) -> bool:
+        """Whether no code may run: parked, or paused (which no undo heeds)."""
+        return bool(self.parked) or (self.paused and self.compensation is not Compensation.RUNNING)
+
+    @property
+    def attention(self) -> str:
+        """Why an operator must act: the reason of a parked run, or the undo that is stuck; "" when nobody must."""
+        if self.parked or self.closed or not self.stuck:
+            return self.parked
+        failed = next(iter(self.stuck.values()))
+        _, cause_type, message, *_ = failed.failure
+        return f"an undo is stuck after {failed.attempt} attempts: {cause_type}: {message}"
+
+    @property
     def next_timer_ms(self) -> int | None:
         """When the earliest timer falls due."""
         return min((timer.due_ms for timer in self.timers.values()), default=None)

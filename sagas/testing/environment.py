@@ -29,6 +29,10 @@ STEP_GRACE_S = 0.1
 """Real seconds in which a step in flight must end to belong to the present instant: it may wait for the test itself."""
 
 
+HANGING_S = 1.0
+"""Real seconds after which a step in flight counts as hanging: time passes, so that its timeout can be reached."""
+
+
 class NothingDue(SagaError):
     """Virtual time cannot be skipped any further: nothing will ever fall due, something waits for a message."""
 
@@ -49,7 +53,8 @@ class SkippingPatience:
         await self._env.rest()
         if changed.is_set():
             return
-        if not await self._env.skip(None if until is None else from_ms(ceil_ms(until))) and not changed.is_set():
+        skipped = await self._env.skip(None if until is None else from_ms(ceil_ms(until)))
+        if not skipped and not changed.is_set() and not self._env.steps_in_flight:
             raise NothingDue(
                 "nothing will fall due any more, so waiting is in vain: the saga waits for a message. "
                 "Send the signal first; (await handle.describe()).waiting_for says what it waits for"
@@ -99,7 +104,7 @@ class Environment:
         while await self._fire_next(until_ms):
             pass
         self._clock.set(until_ms)
-        await self._running.rest()
+        await self.rest()
 
     async def skip(self, until: datetime | None = None) -> bool:
         """Move to what falls due next, or to ``until`` when that comes first; False when nothing ever will."""
@@ -109,9 +114,14 @@ class Environment:
             await self.advance_to(until)
         return until is not None
 
+    @property
+    def steps_in_flight(self) -> int:
+        """Attempts that run at this moment."""
+        return self._running.steps_in_flight
+
     async def rest(self) -> None:
-        """As ``settle``, and wait for the steps in flight too."""
-        await self._running.rest()
+        """As ``settle``, but steps in flight have longer to do real work before virtual time goes on without them."""
+        await self._running.rest(HANGING_S)
 
     async def settle(self) -> None:
         """Let everything that can happen at this instant happen; steps that go on running are not waited for."""
@@ -128,12 +138,12 @@ class Environment:
 
     async def _fire_next(self, until_ms: int | None) -> bool:
         """Move to the next due time (not past ``until_ms``) and let it happen; False when there is none."""
-        await self._running.rest()
-        due = self._running.next_due_ms()
+        await self.rest()
+        due = min(filter(None, (self._running.next_due_ms(), self._clock.next_timeout_ms())), default=None)
         if due is None or (until_ms is not None and due > until_ms):
             return False
         self._clock.set(due)
-        await self._running.rest()
+        await self.rest()
         return True
 
     @property

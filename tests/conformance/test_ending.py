@@ -365,7 +365,8 @@ def test_cancel_wins_over_a_step_that_completed_beside_it(everywhere: World) -> 
         gates[0].open()
         await everywhere.until_event(handle, "StepCompleted")
         await handle.cancel()
-        await handle.resume()
+        with suppress(sagas.SagaClosed):  # whether a cancel also ends a pause is not promised
+            await handle.resume()
         with pytest.raises(sagas.SagaCancelled):
             await handle.result()
 
@@ -384,7 +385,8 @@ def test_cancel_wins_over_a_timer_that_fired_beside_it(timed: World) -> None:
         await handle.pause()
         await timed.env.advance(seconds=61)
         await handle.cancel()
-        await handle.resume()
+        with suppress(sagas.SagaClosed):  # whether a cancel also ends a pause is not promised
+            await handle.resume()
         with pytest.raises(sagas.SagaCancelled):
             await handle.result()
 

@@ -448,6 +448,8 @@ def test_a_late_result_of_a_timed_out_attempt_is_dropped(world: World) -> None:
 
     async def scenario() -> None:
         handle = await world.client.start(flow, id="flow")
+        if world.virtual:
+            await world.env.advance(seconds=0.25)
         await world.until(lambda: gates[2].came >= 1)
         gates[1].open()
         gates[2].open()
