@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv demo test check clean
+.PHONY: venv demo test check sim bench clean
 
 venv: $(STAMP)
 
@@ -18,6 +18,15 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/python -m examples.demo
+
+# Random sagas on a store that fails, under crashes: as many seeds as you like.
+SEEDS ?= 200
+sim: $(STAMP)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.payloads
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)

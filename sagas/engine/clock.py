@@ -53,7 +53,7 @@ class VirtualClock:
         """Move forward to ``now_ms`` (never back); timeouts that are reached expire."""
         self._now_ms = max(self._now_ms, now_ms)
         for due_ms, timeout in self._timeouts:
-            if due_ms <= self._now_ms:
+            if due_ms <= self._now_ms and not timeout.expired():
                 timeout.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager

@@ -545,7 +545,7 @@ def _ending_last(facts: Sequence[Event]) -> list[Event]:
 
 
 def _no_code(saga_type: str) -> str:
-    return f"no host here knows saga type {saga_type!r}: give its module by --module"
+    return f"no host here knows saga type {saga_type!r}: start one with the module that declares it"
 
 
 def _fact_of(message: Message, now_ms: int) -> Event:

@@ -30,7 +30,7 @@ class Registry:
         """
         if module.__name__ not in self._seen and not self._walk(module):
             raise InvalidArgument(
-                f"module {module.__name__!r} holds no @saga and no @activity; check --module / modules=[...]"
+                f"module {module.__name__!r} holds no @saga and no @activity: is it the right module?"
             )
 
     def _walk(self, module: types.ModuleType) -> bool:
