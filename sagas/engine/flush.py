@@ -72,11 +72,6 @@ class Flush:
             await self._write()
 
     async def _write(self) -> None:
-        for shard in list(self._owner.shards_to_flush()):
-            # A run ended in memory, and then came mail that was accepted while it still ran: not sent, made again.
-            late = frozenset(resident.id for resident, turn in shard.turns if turn.late)
-            if late:
-                await self._owner.redo(shard, [], late)
         taken = [(shard, self._cut(shard)) for shard in self._owner.shards_to_flush()]
         batches = [shard.batch(turns) for shard, turns in taken]
         if not batches:

@@ -104,6 +104,13 @@ class Host:
         """
         self._draining = True
         try:
+            await self._hand_back(grace_s)
+        finally:
+            self.kill()  # also when the caller lost patience: a host that only drains would hold its shards for ever
+        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+
+    async def _hand_back(self, grace_s: float) -> None:
+        try:
             async with asyncio.timeout(grace_s):
                 await self._until_quiet()
         except TimeoutError:
@@ -114,8 +121,6 @@ class Host:
             await self._leases.leave()
         except StoreUnavailable as error:
             log.warning("could not hand the shards back (%s): other hosts wait for the leases to run out", error)
-        self.kill()
-        await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
 
     def kill(self) -> None:
         """End as a crash would: nothing more is written or released."""
@@ -333,6 +338,7 @@ class Host:
             log.exception("instance %r cannot be run on this host", resident.id)
             resident.unreadable, resident.dropped = _DEFECT, True
             return
+        turn.read_upto = shard.read_upto
         resident.dropped = turn.drop
         resident.in_commit += 1
         shard.turns.append((resident, turn))

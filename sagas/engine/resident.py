@@ -95,7 +95,7 @@ class Turn:
     opened: Mapping[int, Event] = field(default_factory=dict)  # what ``events`` end: their StepScheduled, TimerSet, ...
     inputs: tuple[Input, ...] = ()
     drop: bool = False  # the resident is unusable once this is committed (it parked)
-    late: bool = False  # mail came after the run ended in memory, but maybe before its end is durable
+    read_upto: str = "0"  # the last mailbox entry its host had read when the turn was made
 
 
 class Resident:
@@ -120,7 +120,6 @@ class Resident:
         self._discard: list[str] = []
         self._notice = False
         self._admits = False
-        self._late = False
         self.unreadable = ""  # why its history cannot be read; its mail stays in the mailbox
         self.dropped = False  # it parked: of no use once its last turn is committed
 
@@ -201,7 +200,7 @@ class Resident:
         now_ms = max(now_ms, self._state.last_ms)
         taken = self._take()
         self._mail, self._facts, self._discard, self._notice = [], [], [], False
-        self._effects, self._late = Effects(), False
+        self._effects = Effects()
         queries: list[MailInput] = []
         retried = False
         for each in taken:
@@ -231,7 +230,6 @@ class Resident:
             opened=opened,
             inputs=tuple(taken),
             drop=drop,
-            late=self._late,
         )
 
     def _opened(self) -> dict[int, Event]:
@@ -322,7 +320,6 @@ class Resident:
             return self._on_start(mail, message, now_ms)
         if self.closed:
             self._discard.append(mail.entry)
-            self._late = self.in_commit > 0
             return None
         self._mail.append(mail.entry)
         self._facts.append(_fact_of(message, now_ms))

@@ -46,10 +46,15 @@ class Shard:
             shard=self.number,
             token=self.claim.token,
             sequence=self.sequence + 1,
-            read_upto=self.read_upto,
+            read_upto=self._known_to_closings(turns),
             transitions=tuple(turn.transition for _, turn in turns if turn.transition is not None),
             discard=tuple(entry for _, turn in turns for entry in turn.discard),
         )
+
+    def _known_to_closings(self, turns: list[tuple[Resident, Turn]]) -> str:
+        """Up to where the turns that end a run have taken mail in: what came later, read or not, they do not know."""
+        known = [turn.read_upto for _, turn in turns if turn.transition is not None and turn.transition.closes]
+        return min(known, key=entry_order, default=self.read_upto)
 
     def passivate(self, keep: int) -> None:
         """Drop the least recently used idle residents until ``keep`` are left; replay rebuilds them when needed."""

@@ -8,13 +8,14 @@ is ready: a cancel that arrives together with a completion is never lost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar, cast
 
 from sagas.errors import NondeterminismError, QueryFailed, ReadOnlyError, SagaError
@@ -96,6 +97,7 @@ class Instance:
         self._main: asyncio.Task[Any] | None = None
         self._handlers: list[asyncio.Task[Any]] = []
         self._steps: dict[int, tuple[asyncio.Future[Any], Callable[[Settled], None] | None]] = {}
+        self._scopes: dict[asyncio.Future[None], asyncio.Task[Any] | None] = {}  # open ones, and whom to cancel
         self._conditions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
 
     # --- the doors
@@ -282,6 +284,23 @@ class Instance:
         """Whether ``error`` would park this run instead of failing it."""
         return self.saga_type.parks_on(error)
 
+    def enter_scope(self) -> asyncio.Future[None]:
+        """The running task entered a block with undos; the run does not end before it has left it."""
+        left = self.loop.create_future()
+        self._scopes[left] = asyncio.current_task()
+        return left
+
+    def leaving_scope(self, left: asyncio.Future[None]) -> None:
+        """It is on its way out: nobody needs to cancel it."""
+        if left in self._scopes:
+            self._scopes[left] = None
+
+    def left_scope(self, left: asyncio.Future[None]) -> None:
+        """It has left the block, and all that had to be undone is."""
+        self._scopes.pop(left, None)
+        if not left.done():
+            left.set_result(None)
+
     def cancel_later(self) -> None:
         """A cancel of the run came while its code was undoing for another reason: deliver it at the next await."""
         if self._cancel_reason is not None and self._main is not None and asyncio.current_task() is self._main:
@@ -371,27 +390,41 @@ class Instance:
         self._begun = True
         if self._cancel_reason is not None:
             # Cancelled before its first line: it leaves no step behind.
-            return self._close(RunCancelled(self._cancel_reason, at_ms=self.now_ms))
+            return self._close(RunCancelled(self._cancel_reason))
+        end = await self._end_of(code)
+        await self._leave_scopes()
+        return self._close(end)
+
+    async def _end_of(self, code: Code) -> Decision:
         try:
             result = encode(await code())
             while open_handlers := [task for task in self._handlers if not task.done()]:
                 await asyncio.wait(open_handlers)
         except asyncio.CancelledError as error:
             reason = self._cancel_reason
-            if reason is None:
-                self._close(RunFailed(Failure.of(error).row(), at_ms=self.now_ms))
-            else:
-                self._close(RunCancelled(reason, at_ms=self.now_ms))
+            return RunFailed(Failure.of(error).row()) if reason is None else RunCancelled(reason)
         except (Exception, SystemExit) as error:
             if self.parks_on(error):
                 await self.park(error)
-            self._close(RunFailed(Failure.of(error).row(), at_ms=self.now_ms))
-        else:
-            self._close(RunCompleted(result, at_ms=self.now_ms))
-        return None
+            return RunFailed(Failure.of(error).row())
+        return RunCompleted(result)
+
+    async def _leave_scopes(self) -> None:
+        """What other tasks do in a block is undone before the run ends (``gather`` leaves them behind)."""
+        while self._scopes:
+            for left, task in list(self._scopes.items()):
+                if task is not None and (task.done() or task is self._main):
+                    del self._scopes[left]  # entered by hand and never left: nobody can leave it now
+                elif task is not None:
+                    task.cancel("the run has ended")
+                    self._scopes[left] = None
+            if self._scopes:
+                # The first end counts: a cancel that comes now changes nothing any more.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait(list(self._scopes), return_when=asyncio.FIRST_COMPLETED)
 
     def _close(self, decision: Decision) -> None:
-        self.decide(decision)
+        self.decide(replace(decision, at_ms=self.now_ms))
         self._closed = True
 
     def _cancel(self, fact: CancelRequested) -> None:

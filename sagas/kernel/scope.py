@@ -64,6 +64,7 @@ class Scope:
         self._outer: Scope | None = None
         self._token: contextvars.Token[Scope | None] | None = None
         self._instance: Instance | None = None
+        self._left: asyncio.Future[None] | None = None
         self._undoing = asyncio.Lock()  # one unwinding at a time: a block may fail while a task of it goes back
         self.number = 0
 
@@ -121,28 +122,38 @@ class Scope:
         self.number = self._instance.next_sequence()
         self._outer = current_scope()
         self._token = _scope.set(self)
+        self._left = self._instance.enter_scope()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, GeneratorExit):
-            return None  # the instance is being dropped: its history goes on elsewhere
-        instance = self._running
+            return  # the instance is being dropped: its history goes on elsewhere
+        instance, left = self._running, self._left
+        assert left is not None, "it was entered"
         if error is not None and instance.parks_on(error):
             await instance.park(error)
         if self._token is not None:
             _scope.reset(self._token)
-        if error is not None:
-            return await self._fail(error)
         try:
-            await self._settled(cancel=False)
-        except asyncio.CancelledError as cancel:  # while steps are open, a cancel comes into the block, not after it
-            await self._fail(cancel)
-            raise
-        if cancelled := await self._shielded(self._close()):
+            await self._leave(error, left)
+        finally:
+            instance.left_scope(left)
+
+    async def _leave(self, error: BaseException | None, left: asyncio.Future[None]) -> None:
+        if error is None:
+            try:
+                await self._settled(cancel=False)
+            except asyncio.CancelledError as cancel:  # while steps are open, a cancel comes into the block, not after
+                self._running.leaving_scope(left)
+                await self._fail(cancel)
+                raise
+        self._running.leaving_scope(left)
+        if error is not None:
+            await self._fail(error)
+        elif cancelled := await self._shielded(self._close()):
             raise cancelled
-        return None
 
     # --- what steps tell it
 
