@@ -13,8 +13,13 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 log = logging.getLogger("sagas.actors")
 _BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
-GONE = (RayActorError, ActorDiedError, ActorUnavailableError)
-"""The other actor is dead or away; for a call that was under way: it may have run."""
+
+class Absent(Exception):
+    """There is no actor of this name."""
+
+
+GONE = (RayActorError, ActorDiedError, ActorUnavailableError, Absent)
+"""The other actor is dead, away or absent; for a call that was under way: it may have run."""
 
 
 def original(error: BaseException) -> BaseException:
@@ -38,7 +43,7 @@ class Peer:
         self._handle: Any = None
 
     async def call(self, method: str, *args: Any) -> Any:
-        """Call once. Raises: one of GONE when the actor is away, ValueError when it does not exist."""
+        """Call once. Raises: one of GONE; or what the actor raised, wrapped by Ray (see ``original``)."""
         try:
             handle = await self._resolved()
             return await answer(getattr(handle, method).remote(*args))
@@ -52,7 +57,7 @@ class Peer:
         while not until():
             try:
                 await self.call(method, *args)
-            except (*GONE, ValueError) as error:
+            except GONE as error:
                 if tries % 20 == 0:
                     log.info("%s is away (%s), trying again", self.name, type(error).__name__)
                 await asyncio.sleep(_BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)])
@@ -64,5 +69,8 @@ class Peer:
     async def _resolved(self) -> Any:
         if self._handle is None:
             # With Ray's head away this call blocks: never on the loop.
-            self._handle = await asyncio.to_thread(ray.get_actor, self.name, namespace=self._namespace)
+            try:
+                self._handle = await asyncio.to_thread(ray.get_actor, self.name, namespace=self._namespace)
+            except ValueError as error:
+                raise Absent(self.name) from error
         return self._handle

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +23,6 @@ class Cluster:
         self._settings = settings
         self._on_down = on_down
         self._namespace = ray_namespace(settings.namespace)
-        self._counts = (0, 0)
         self._supervisor: Any = (
             ray.remote(SupervisorActor)
             .options(
@@ -44,11 +42,7 @@ class Cluster:
 
         Raises: InvalidArgument; what a host or worker raised when it first started (StoreUnavailable, UnsafeStore).
         """
-        self._counts = (
-            self._counts[0] if hosts is None else _count("hosts", hosts),
-            self._counts[1] if workers is None else _count("workers", workers),
-        )
-        _answer(self._supervisor.scale.remote(*self._counts))
+        _answer(self._supervisor.scale.remote(_count("hosts", hosts), _count("workers", workers)))
 
     def hosts(self) -> list[dict[str, Any]]:
         """Each host: ``slot``, ``pid``, ``shards`` it owns now. One that has just died has the pid None."""
@@ -110,7 +104,7 @@ def _answer(ref: Any) -> Any:
         raise original(error) from None
 
 
-def _count(what: str, number: int) -> int:
-    if not isinstance(number, int) or number < 0:
+def _count(what: str, number: int | None) -> int | None:
+    if number is not None and (not isinstance(number, int) or number < 0):
         raise InvalidArgument(f"{what} is how many of them to run, 0 or more, not {number!r}")
     return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from actors.calls import GONE, Peer
@@ -14,8 +14,10 @@ from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks
 class PoolExecutor:
     """Hands attempts to dispatchers. Their queues are soft state: what a dead one held is handed over again."""
 
-    def __init__(self, host: str, namespace: str) -> None:
+    def __init__(self, host: str, namespace: str, owns: Callable[[str], bool]) -> None:
+        """``owns`` says whether an instance is still this host's; the steps of others are for their owners to make."""
         self._host = host
+        self._owns = owns
         self._namespace = namespace
         self._open: dict[str, dict[StepKey, StepTask]] = {}
         self._peers: dict[str, Peer] = {}
@@ -68,11 +70,11 @@ class PoolExecutor:
         while not self._closed:
             try:
                 await peer.call("live")
-            except (*GONE, ValueError):
+            except GONE:
                 await asyncio.sleep(0.1)
-                open_tasks = list(self._open[queue].values())
-                if open_tasks:
-                    await self._submit(queue, open_tasks)
+                self._open[queue] = {key: task for key, task in self._open[queue].items() if self._owns(key.id)}
+                if self._open[queue]:
+                    await self._submit(queue, list(self._open[queue].values()))
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         call = asyncio.get_running_loop().create_task(work)

@@ -8,6 +8,8 @@ import os
 import uuid
 from typing import Any
 
+import ray
+
 from actors.executor import PoolExecutor
 from actors.names import host_name, ray_namespace
 from actors.settings import ClusterSettings
@@ -20,6 +22,8 @@ from sagas.engine.routing import RoutingExecutor
 from sagas.engine.steps import decode_reports
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
+from sagas.store.keys import shard_of
+from sagas.store.port import SHARDS, Store
 
 _LOOK_EVERY_S = 1.0
 
@@ -63,11 +67,16 @@ class HostActor:
         if self._executor is not None:
             await self._executor.close()
         # A fresh owner a process: a lease of the dead one is never mistaken for ours.
-        owner = f"{host_name(self._slot)}-{uuid.uuid4().hex[:8]}"
+        lineage = f"{host_name(self._slot)}-{ray.get_runtime_context().get_actor_id()}-"
+        owner = lineage + uuid.uuid4().hex[:8]
         host = Host(store, registry, clock, HostSettings(owner=owner, lease_ms=settings.lease_ms))
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
-        pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace))
-        await store.members(owner, settings.lease_ms)
+        pool = PoolExecutor(
+            host_name(self._slot), ray_namespace(settings.namespace), lambda saga: shard_of(saga) in host.shards
+        )
+        for member in await store.members(owner, settings.lease_ms):
+            if member.startswith(lineage) and member != owner:
+                await _bury(store, member)
         self._host, self._executor, self._started = host, RoutingExecutor(local, pool), False
 
     async def live(self) -> None:
@@ -99,3 +108,14 @@ class HostActor:
     async def describe(self) -> dict[str, Any]:
         """Slot, process id, and the shards it owns now."""
         return {"slot": self._slot, "pid": os.getpid(), "shards": [] if self._host is None else self._host.shards}
+
+
+async def _bury(store: Store, owner: str) -> None:
+    """Free what a process of this actor that has died still holds, so that nobody waits for its leases to run out.
+
+    Ray restarts an actor when its process is gone. One that is not (its node was frozen) finds itself fenced by the
+    tokens drawn here.
+    """
+    claims = await asyncio.gather(*(store.claim(shard, owner, 1) for shard in range(SHARDS)))
+    await store.release([claim for claim in claims if claim is not None], owner)
+    await store.members(owner, 0)

@@ -23,3 +23,16 @@ def worker_name(queue: str, slot: int) -> str:
 def dispatcher_name(queue: str) -> str:
     """Of the queue's dispatcher."""
     return f"dispatcher-{queue}"
+
+
+def parse(name: str) -> tuple[str, str, int]:
+    """(kind, queue, slot) of the actor of this name: ``("host", "", 0)``, ``("worker", "default", 0)``, ..."""
+    kind, _, rest = name.partition("-")
+    match kind:
+        case "host":
+            return kind, "", int(rest)
+        case "worker":
+            queue, _, slot = rest.rpartition("-")
+            return kind, queue, int(slot)
+        case _:
+            return kind, rest, 0

@@ -8,28 +8,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray.util import list_named_actors
 
 from actors.calls import GONE, Peer, original
 from actors.dispatcher import DispatcherActor
 from actors.host import HostActor
-from actors.names import dispatcher_name, host_name, ray_namespace, worker_name
+from actors.names import SUPERVISOR, dispatcher_name, host_name, parse, ray_namespace, worker_name
 from actors.settings import ClusterSettings
 from actors.worker import WorkerActor
 from sagas.errors import InvalidArgument
 
 log = logging.getLogger("sagas.actors")
 
+GRACE_S = 10.0
+"""How long a worker that is not needed any more may take to finish what it runs; as long as a host's own grace."""
+
 
 @dataclass(slots=True)
 class _Child:
-    """An actor it looks after; ``joined`` is set when a host was first counted, ``ready`` when it first started.
-
-    ``args`` are those of its class: a host's begin with its slot, a worker's with its queue.
-    """
+    """An actor it looks after; ``joined`` is set when a host was first counted, ``ready`` when it first started."""
 
     name: str
     kind: str
-    args: tuple[Any, ...]
+    queue: str
+    slot: int
     peer: Peer
     joined: asyncio.Event = field(default_factory=asyncio.Event)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,38 +40,60 @@ class _Child:
 
 
 class SupervisorActor:
-    """Creates detached actors, starts them, and starts them again when Ray has restarted their process."""
+    """Creates detached actors, starts them, and starts them again when Ray has restarted their process.
+
+    It may die itself: the next process looks after the actors that it finds.
+    """
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
         self._namespace = ray_namespace(settings.namespace)
         self._children: dict[str, _Child] = {}
+        again = ray.get_runtime_context().was_current_actor_reconstructed
+        self._found = asyncio.get_running_loop().create_task(self._find_children() if again else asyncio.sleep(0))
 
-    async def scale(self, hosts: int, workers: int) -> None:
-        """Run this many hosts, and workers a queue; returns once all of them are up.
+    async def _find_children(self) -> None:
+        found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
+        for name in [actor["name"] for actor in found if actor["namespace"] == self._namespace]:
+            if name != SUPERVISOR:
+                self._adopt(name)
+
+    async def scale(self, hosts: int | None, workers: int | None) -> None:
+        """Run this many hosts, and workers a queue (None: those that are); returns once all of them are up.
 
         Raises: what a host or worker raised when it first started (bad modules, unsafe Redis).
         """
+        await self._found
         queues = self._settings.queues
-        wanted: dict[str, tuple[str, type, tuple[Any, ...]]] = {}
-        for queue in queues:
-            wanted[dispatcher_name(queue)] = ("dispatcher", DispatcherActor, (self._settings,))
-            for slot in range(workers):
-                name = worker_name(queue, slot)
-                wanted[name] = ("worker", WorkerActor, (queue, name, self._settings))
-        for slot in range(hosts):
-            wanted[host_name(slot)] = ("host", HostActor, (slot, self._settings))
-        for name in [name for name in self._children if name not in wanted]:
-            await self._retire(name)
-        for name, (kind, cls, args) in wanted.items():
+        wanted = [dispatcher_name(queue) for queue in queues]
+        wanted += [name for queue in queues for name in self._workers(queue, workers)]
+        wanted += [host_name(slot) for slot in self._slots(hosts)]
+        for kind in ("host", "worker"):  # a host finishes its steps, so their workers go last
+            leaving = [name for name in self._names(kind) if name not in wanted]
+            await asyncio.gather(*(self._retire(name, GRACE_S) for name in leaving))
+        for name in wanted:
             if name not in self._children or self._children[name].error is not None:
-                self._adopt(name, kind, cls, args)
+                self._adopt(name)
         await asyncio.gather(*(self._up(child) for child in self._children.values()))
         for queue in queues:
-            names = [worker_name(queue, slot) for slot in range(workers)]
-            await self._children[dispatcher_name(queue)].peer.call("workers", names)
+            await self._children[dispatcher_name(queue)].peer.call("workers", self._workers(queue))
 
-    def _adopt(self, name: str, kind: str, cls: type, args: tuple[Any, ...]) -> None:
+    def _slots(self, hosts: int | None = None) -> list[int]:
+        """The slots of so many hosts, or of those that are."""
+        if hosts is not None:
+            return list(range(hosts))
+        return [child.slot for child in self._children.values() if child.kind == "host"]
+
+    def _workers(self, queue: str, workers: int | None = None) -> list[str]:
+        """The names of so many workers of a queue, or of those that are."""
+        if workers is not None:
+            return [worker_name(queue, slot) for slot in range(workers)]
+        return [child.name for child in self._children.values() if child.kind == "worker" and child.queue == queue]
+
+    def _adopt(self, name: str) -> None:
+        """Look after the actor of this name; there is one from now on."""
+        kind, queue, slot = parse(name)
+        cls, args = self._made_of(name, kind, queue, slot)
         # No CPU is reserved: instances and steps are coroutines, and a small machine must be able to run all of it.
         ray.remote(cls).options(
             name=name,
@@ -81,8 +105,17 @@ class SupervisorActor:
             max_concurrency=20_000,
             num_cpus=0,
         ).remote(*args)
-        child = self._children[name] = _Child(name, kind, args, Peer(name, self._namespace))
+        child = self._children[name] = _Child(name, kind, queue, slot, Peer(name, self._namespace))
         child.keeper = asyncio.get_running_loop().create_task(self._keep(child))
+
+    def _made_of(self, name: str, kind: str, queue: str, slot: int) -> tuple[type, tuple[Any, ...]]:
+        match kind:
+            case "host":
+                return HostActor, (slot, self._settings)
+            case "worker":
+                return WorkerActor, (queue, name, self._settings)
+            case _:
+                return DispatcherActor, (self._settings,)
 
     async def _up(self, child: _Child) -> None:
         await child.ready.wait()
@@ -95,7 +128,7 @@ class SupervisorActor:
             try:
                 await self._start(child)
                 await child.peer.call("live")
-            except (*GONE, ValueError) as error:
+            except GONE as error:
                 cause = getattr(error, "__cause__", None)
                 log.info("%s is away: %s", child.name, cause or type(error).__name__)
                 await asyncio.sleep(0.1)
@@ -122,17 +155,21 @@ class SupervisorActor:
 
     async def _remind(self, dispatcher: _Child) -> None:
         """A restarted dispatcher knows no workers."""
-        workers = (child for child in self._children.values() if child.kind == "worker")
-        names = [child.name for child in workers if dispatcher_name(child.args[0]) == dispatcher.name]
+        names = self._workers(dispatcher.queue)
         await dispatcher.peer.insist("workers", names, until=lambda: dispatcher.name not in self._children)
 
-    async def _retire(self, name: str) -> None:
+    async def _retire(self, name: str, grace_s: float) -> None:
         child = self._children.pop(name)
         child.joined.set()  # nobody need wait for it any more
-        if child.kind == "host":
-            await self._quietly(child.peer.call("drain"))
-        else:
-            await self._quietly(child.peer.call("stop"))
+        match child.kind:
+            case "host":
+                await self._quietly(child.peer.call("drain"))
+            case "worker":
+                dispatcher = self._children[dispatcher_name(child.queue)]
+                await self._quietly(dispatcher.peer.call("workers", self._workers(child.queue)))
+                await self._quietly(child.peer.call("stop", grace_s))
+            case _:
+                await self._quietly(child.peer.call("stop"))
         if child.keeper is not None:
             child.keeper.cancel()
         handle = await asyncio.to_thread(_find, name, self._namespace)
@@ -142,30 +179,34 @@ class SupervisorActor:
     async def _quietly(self, call: Any) -> None:
         try:
             await call
-        except (*GONE, ValueError) as error:
-            log.info("an actor was gone before it was retired: %s", error)
+        except Exception as error:
+            # It is going to be killed all the same; what it could not finish, its successors do.
+            log.warning("an actor could not be retired in order: %s", original(error))
 
     async def drain(self, name: str) -> None:
         """Let one host commit, hand its shards back, and end. Raises: InvalidArgument when there is none."""
+        await self._found
         if name not in self._children:
-            raise InvalidArgument(f"there is no {name}; the hosts are {self._names('host')}")
-        await self._retire(name)
+            raise InvalidArgument(f"there is no {name}; the hosts are {', '.join(self._names('host'))}")
+        await self._retire(name, GRACE_S)
 
     async def down(self) -> None:
         """Hosts first, so that what runs is recorded; then the rest."""
+        await self._found
         for kind in ("host", "worker", "dispatcher"):
-            await asyncio.gather(*(self._retire(name) for name in self._names(kind)))
+            await asyncio.gather(*(self._retire(name, 0) for name in self._names(kind)))
 
     async def describe(self, kind: str) -> list[dict[str, Any]]:
         """What each host or worker says of itself; its pid is None while its process is away."""
+        await self._found
         children = [child for child in self._children.values() if child.kind == kind]
         return list(await asyncio.gather(*(self._described(child) for child in children)))
 
     async def _described(self, child: _Child) -> dict[str, Any]:
         try:
             described: dict[str, Any] = await child.peer.call("describe")
-        except (*GONE, ValueError):
-            described = {"slot": child.args[0], "shards": []} if child.kind == "host" else {"name": child.name}
+        except GONE:
+            described = {"slot": child.slot, "shards": []} if child.kind == "host" else {"name": child.name}
             described["pid"] = None
         return described
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.calls import Peer
@@ -18,7 +20,16 @@ from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 
 REMEMBERED = 10_000
-"""Attempts whose repeats are recognised after they have ended."""
+"""Steps whose last attempt is known after it has ended."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """An attempt that runs here, and whom to tell: the last host that asked, by the number it asked for."""
+
+    host: str
+    task: StepTask
+    attempt: asyncio.Task[StepReport]
 
 
 class WorkerActor:
@@ -31,8 +42,8 @@ class WorkerActor:
         self._attempts: AttemptRunner | None = None
         self._dispatcher = Peer(dispatcher_name(queue), self._namespace)
         self._hosts: dict[str, Peer] = {}
-        self._running: dict[StepKey, tuple[int, asyncio.Task[StepReport]]] = {}
-        self._ended: OrderedDict[tuple[StepKey, int], StepReport] = OrderedDict()
+        self._running: dict[StepKey, _Running] = {}
+        self._ended: OrderedDict[StepKey, StepReport] = OrderedDict()
         self._reports: dict[str, list[StepReport]] = {}
         self._calls: set[asyncio.Task[Any]] = set()
         self._flushing = False
@@ -51,25 +62,37 @@ class WorkerActor:
         await self._stopped.wait()
 
     async def run(self, host: str, blob: bytes) -> None:
-        """Begin these attempts. One that runs here already is not begun twice; one that has ended reports again."""
+        """Begin these attempts, but for those of steps that run here already, or have succeeded here.
+
+        A host that takes a shard over asks again, by the next number, for what it cannot know to be under way: it is
+        told the outcome of the attempt that was.
+        """
         for task in decode_tasks(blob):
-            ended = self._ended.get((task.key, task.attempt))
-            if ended is not None:
-                self._report(host, ended)
-            elif self._running.get(task.key, (0, None))[0] != task.attempt:
+            running, ended = self._running.get(task.key), self._ended.get(task.key)
+            if running is not None:
+                if task.attempt >= running.task.attempt:
+                    running.host, running.task = host, task
+            elif ended is None or (ended.attempt < task.attempt and ended.result is None):
                 attempt = asyncio.get_running_loop().create_task(self._runner().run(task))
-                self._running[task.key] = (task.attempt, attempt)
-                attempt.add_done_callback(functools.partial(self._done, host, task))
+                self._running[task.key] = _Running(host, task, attempt)
+                attempt.add_done_callback(functools.partial(self._done, task.key))
+            elif ended.attempt <= task.attempt:
+                self._report(host, replace(ended, attempt=task.attempt))
 
     async def cancel(self, keys: list[tuple[str, str, int]]) -> None:
         """Ask attempts to stop; each still reports."""
         for key in keys:
             found = self._running.get(StepKey(*key))
             if found is not None:
-                found[1].cancel()
+                found.attempt.cancel()
 
-    async def stop(self) -> None:
-        """No more attempts will come."""
+    async def stop(self, grace_s: float) -> None:
+        """No more attempts will come. Returns once those that run have ended and are reported, or after ``grace_s``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while busy := [*(each.attempt for each in self._running.values()), *self._calls]:
+                    await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.sleep(0)  # what has ended is reported by a callback
         self._stopped.set()
 
     def _runner(self) -> AttemptRunner:
@@ -79,14 +102,14 @@ class WorkerActor:
             self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.credits)
         return self._attempts
 
-    def _done(self, host: str, task: StepTask, attempt: asyncio.Task[StepReport]) -> None:
-        if self._running.get(task.key, (0, None))[1] is attempt:
-            del self._running[task.key]
-        report = withdrawn(task) if attempt.cancelled() else attempt.result()
-        self._ended[task.key, task.attempt] = report
+    def _done(self, key: StepKey, attempt: asyncio.Task[StepReport]) -> None:
+        running = self._running.pop(key)
+        report = withdrawn(running.task) if attempt.cancelled() else attempt.result()
+        report = self._ended[key] = replace(report, attempt=running.task.attempt)
+        self._ended.move_to_end(key)
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
-        self._report(host, report)
+        self._report(running.host, report)
 
     def _report(self, host: str, report: StepReport) -> None:
         self._reports.setdefault(host, []).append(report)
@@ -97,9 +120,9 @@ class WorkerActor:
     def _flush(self) -> None:
         """What has ended since the last flush, in one call a host and one to the dispatcher."""
         self._flushing = False
-        ended: list[tuple[str, str, int]] = []
+        ended: list[tuple[StepKey, int, bool]] = []
         for host, reports in self._reports.items():
-            ended += [(report.id, report.run_id, report.step) for report in reports]
+            ended += [(report.key, report.attempt, report.result is not None) for report in reports]
             peer = self._hosts.setdefault(host, Peer(host, self._namespace))
             self._background(peer.insist("deliver", encode_reports(reports), until=self._stopped.is_set))
         self._reports = {}

@@ -180,16 +180,21 @@ class Host:
         if self._shards.get(shard.number) is shard:
             log.warning("host %s lost shard %d: %s", self._settings.owner, shard.number, why)
             del self._shards[shard.number]
-            shard.forget()
-            self._check_quiet()
+            self._forget(shard)
 
     async def give_up(self, shards: set[int]) -> list[Claim]:
         """Commit what is open of these shards and drop them."""
         await self._flush.once()
         given = [self._shards.pop(number) for number in shards if number in self._shards]
         for shard in given:
-            shard.forget()
+            self._forget(shard)
         return [shard.claim for shard in given]
+
+    def _forget(self, shard: Shard) -> None:
+        """Its steps in flight are the next owner's too: their reports go there, also if that is this host again."""
+        shard.forget()
+        self._in_flight = {key: n for key, n in self._in_flight.items() if shard_of(key.id) != shard.number}
+        self._check_quiet()
 
     def _owned(self, id: str) -> Shard | None:
         return self._shards.get(shard_of(id))

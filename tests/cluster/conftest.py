@@ -1,0 +1,42 @@
+"""One local Ray for the session; each test has a namespace, and so hosts and workers, of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from actors.cluster import Cluster
+from examples.subscription.process import ServiceProcess
+from tests.cluster.running import MODULES, RunningRay, named_actors
+
+StartCluster = Callable[..., AbstractContextManager[Cluster]]
+"""``with start_cluster(url, hosts=2, workers=2) as cluster``: in the test's namespace, checked to leave no actor."""
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[RunningRay]:
+    with RunningRay() as ray:
+        yield ray
+
+
+@pytest.fixture
+def start_cluster(local_ray: RunningRay, namespace: str) -> StartCluster:
+    import sagas
+
+    @contextlib.contextmanager
+    def start(url: str, *, hosts: int = 2, workers: int = 2, modules: Sequence[str] = MODULES) -> Iterator[Cluster]:
+        with sagas.up(modules, url, hosts=hosts, workers=workers, namespace=namespace) as cluster:
+            yield cluster
+        assert named_actors(namespace) == []
+
+    return start
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[ServiceProcess]:
+    with ServiceProcess(tmp_path / "ledger.jsonl") as process:
+        yield process
