@@ -52,7 +52,7 @@ def test_a_lost_signal_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
             self._facts.pop()
 
     monkeypatch.setattr(Resident, "_on_mail", forgetful)
-    with pytest.raises(Broken, match="signal .*/2 is recorded|never end"):
+    with pytest.raises(Broken, match=r"signal .*/2 is recorded|never end"):
         for seed in range(5):
             Simulation(seed, CALM, chaos=False).play()
 
