@@ -31,8 +31,10 @@ class Cluster:
                 lifetime="detached",
                 get_if_exists=True,
                 max_restarts=-1,
+                max_task_retries=-1,  # what it is asked for may be done twice
                 max_concurrency=1000,
                 num_cpus=0,
+                runtime_env=settings.runtime_env,
             )
             .remote(settings)
         )

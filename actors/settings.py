@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,4 +16,4 @@ class ClusterSettings:
     lease_ms: int = 4000
     credits: int = 64
     queues: tuple[str, ...] = ("default",)
-    traces: str = ""  # a file that hosts append finished spans to, as JSON lines; "" = none
+    runtime_env: dict[str, Any] | None = None

@@ -104,6 +104,7 @@ class SupervisorActor:
             max_task_retries=0,
             max_concurrency=20_000,
             num_cpus=0,
+            runtime_env=self._settings.runtime_env,
         ).remote(*args)
         child = self._children[name] = _Child(name, kind, queue, slot, Peer(name, self._namespace))
         child.keeper = asyncio.get_running_loop().create_task(self._keep(child))

@@ -12,11 +12,11 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sagas.errors import DefinitionError, InvalidArgument
 from sagas.kernel.registry import Registry
@@ -40,12 +40,14 @@ def up(
     workers: int = 4,
     namespace: str = "default",
     queues: tuple[str, ...] = ("default",),
+    runtime_env: Mapping[str, Any] | None = None,
 ) -> Cluster:
     """Start hosts and workers on Ray; returns once they are up.
 
     ``modules``: where sagas and activities are declared, as dotted names or modules; every process imports them
     itself. ``url``: the Redis, else SAGAS_URL, else what ``sagas dev`` left. Ray: the one this process is connected to,
-    else the one at RAY_ADDRESS, else a local one of its own that ``down()`` ends.
+    else the one at RAY_ADDRESS, else a local one of its own that ``down()`` ends. ``runtime_env``: how modules reach
+    the nodes of a cluster, as Ray takes it (``{"working_dir": ...}``); a local Ray finds them where this process does.
     Raises: DefinitionError, InvalidArgument (also when the Ray at RAY_ADDRESS cannot be reached), StoreUnavailable,
     UnsafeStore.
     """
@@ -59,7 +61,8 @@ def up(
     from actors.cluster import Cluster
     from actors.settings import ClusterSettings
 
-    settings = ClusterSettings(url=found_url, modules=names, namespace=namespace, queues=queues)
+    given = None if runtime_env is None else dict(runtime_env)
+    settings = ClusterSettings(url=found_url, modules=names, namespace=namespace, queues=queues, runtime_env=given)
     cluster = Cluster(settings, on_down=local_ray.stop if local_ray is not None else None)
     try:
         cluster.scale(hosts, workers)
