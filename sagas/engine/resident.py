@@ -14,7 +14,7 @@ from typing import Any
 from compensations import Compensation, Outcome
 from sagas.engine.heads import head_of, index_changes, notice_of
 from sagas.engine.message import Cancel, Message, Pause, Query, Reply, Resume, Signal, Start, Terminate
-from sagas.engine.retrying import RetryAt, after_failure
+from sagas.engine.retrying import Park, RetryAt, after_failure
 from sagas.engine.steps import (
     Attempt,
     StepKey,
@@ -269,7 +269,8 @@ class Resident:
         terminated = any(isinstance(fact, RunTerminated) for fact in facts)
         lifted = any(isinstance(fact, Resumed | CancelRequested) for fact in facts)
         pausing = any(isinstance(f, Paused) for f in facts) and state.compensation is not Compensation.RUNNING
-        held = (state.held or pausing) and not lifted
+        parking = any(isinstance(f, Parked) for f in facts)
+        held = parking or ((state.held or pausing) and not lifted)
         if self._instance is None or terminated or held or not run:
             if terminated:
                 self._withdraw_all()
@@ -408,9 +409,13 @@ class Resident:
         elif failure.kind == CANCELLED:  # nobody asked: the activity raised it by itself
             failure = replace(failure, kind=ERROR)
         verdict = after_failure(self._options(open_step), attempt, failure, now_ms, self._draw(), never_ran=never_ran)
-        if isinstance(verdict, RetryAt):
+        if isinstance(verdict, RetryAt | Park):
             attempt.number += 1
-            attempt.next_ms = max(1, verdict.at_ms)
+            attempt.next_ms = max(1, verdict.at_ms if isinstance(verdict, RetryAt) else now_ms)
+            if isinstance(verdict, Park):
+                times = f"step {open_step.activity!r} failed {attempt.failed} times, the last time with"
+                self._facts.append(Parked(f"{times} {failure.cause_type}: {failure.message}", at_ms=now_ms))
+                self._notice = True
             return True
         del self.attempts[open_step.step]
         self._facts.append(_failed(open_step, attempt, verdict.failure, now_ms))

@@ -21,6 +21,11 @@ class RetryAt:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """No further attempt until somebody resumes the instance (``Retry.park_after``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """The step has failed with this; its outcome takes every attempt into account."""
 
@@ -29,7 +34,7 @@ class GiveUp:
 
 def after_failure(
     options: StepOptions, attempt: Attempt, failure: Failure, now_ms: int, draw: float, *, never_ran: bool
-) -> RetryAt | GiveUp:
+) -> RetryAt | Park | GiveUp:
     """Decide what follows a failed attempt (already remembered in ``attempt``); ``draw`` in [0, 1) is the jitter's.
 
     A lost worker and an activity that is not registered there use up none of the user's attempts, but
@@ -47,7 +52,11 @@ def after_failure(
         delay_ms = int(retry.delay(min(attempt.number, 10), draw) * 1000)
     else:
         attempt.failed += 1
-        if failure.final or retry.exhausted(attempt.failed):
+        if failure.final:
+            return _give_up(attempt, failure)
+        if retry.parks(attempt.failed):
+            return Park()
+        if retry.exhausted(attempt.failed):
             return _give_up(attempt, failure)
         delay_ms = int(retry.delay(attempt.failed, draw) * 1000)
     if failure.retry_after_ms is not None:

@@ -475,3 +475,32 @@ def test_a_finished_step_leaves_no_timeout_behind(timed: World) -> None:
         assert timed.env.now == START + timedelta(seconds=100)
 
     timed.run(scenario)
+
+
+def test_park_after_parks_the_instance_and_a_resume_tries_the_step_again(world: World) -> None:
+    tried: list[int] = []
+    repaired: list[bool] = []
+
+    @activity(retry=Retry(initial=0.01, park_after=3))
+    async def fragile() -> str:
+        tried.append(sagas.step().attempt)
+        if not repaired:
+            raise OSError("the service is gone")
+        return "done"
+
+    @saga
+    async def flow() -> str:
+        return await fragile()
+
+    async def scenario() -> None:
+        handle = await world.client.start(flow, id="flow")
+        with pytest.raises(sagas.SagaParked, match="the service is gone"):
+            await handle.result(timeout=30)
+        assert tried == [1, 2, 3]
+        assert (await handle.describe()).status == "running"
+        repaired.append(True)
+        await handle.resume()
+        assert await handle.result(timeout=30) == "done"
+        assert tried == [1, 2, 3, 4]
+
+    world.run(scenario)
