@@ -31,6 +31,8 @@ class Faults:
 
 
 CALM = Faults()
+RARELY = 1 / 64
+"""For what a host asks of every shard when it takes them: else none would ever come up."""
 
 
 class FaultyStore(MemoryStore):
@@ -64,7 +66,9 @@ class FaultyStore(MemoryStore):
         return await self._write(lambda: super(FaultyStore, self).commit(batches))
 
     async def claim(self, shard: int, owner: str, ttl_ms: int) -> Claim | None:
-        return await self._write(lambda: super(FaultyStore, self).claim(shard, owner, ttl_ms), delays=False)
+        return await self._write(
+            lambda: super(FaultyStore, self).claim(shard, owner, ttl_ms), delays=False, rarely=True
+        )
 
     async def renew(self, claims: Sequence[Claim], owner: str, ttl_ms: int) -> list[int]:
         return await self._write(lambda: super(FaultyStore, self).renew(claims, owner, ttl_ms), delays=False)
@@ -105,7 +109,7 @@ class FaultyStore(MemoryStore):
         return await super().timers(shard, upto_ms, limit)
 
     async def busy(self, shard: int) -> list[str]:
-        self._may_fail()
+        self._may_fail(rarely=True)
         return await super().busy(shard)
 
     # --- the dice
@@ -116,18 +120,19 @@ class FaultyStore(MemoryStore):
             return True
         return False
 
-    def _may_fail(self) -> None:
-        if self._happens("reads", self._faults.reads):
+    def _may_fail(self, *, rarely: bool = False) -> None:
+        if self._happens("reads", self._faults.reads * (RARELY if rarely else 1)):
             raise StoreUnavailable("injected: the read failed")
 
-    async def _write(self, write: Callable[[], Awaitable[T]], *, delays: bool = True) -> T:
-        if self._happens("before_write", self._faults.before_write):
+    async def _write(self, write: Callable[[], Awaitable[T]], *, delays: bool = True, rarely: bool = False) -> T:
+        scale = RARELY if rarely else 1
+        if self._happens("before_write", self._faults.before_write * scale):
             raise StoreUnavailable("injected: refused before the write")
         if delays and self._happens("delayed", self._faults.delayed):
             self._arrive_later(write)
             raise StoreUnavailable("injected: no reply in time, the write is on its way")
         answer = await write()
-        if self._happens("after_write", self._faults.after_write):
+        if self._happens("after_write", self._faults.after_write * scale):
             raise StoreUnavailable("injected: the reply was lost")
         return answer
 

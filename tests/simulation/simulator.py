@@ -31,6 +31,7 @@ from sagas.kernel.instance import Instance
 from sagas.kernel.registry import Registry
 from sagas.kernel.saga import saga_type_of
 from sagas.store.head import decode_head
+from sagas.store.keys import shard_of
 from sagas.store.memory_shard import MemoryShard
 from sagas.store.port import Status
 from tests.simulation.faulty_store import Faults, FaultyStore
@@ -65,9 +66,9 @@ class Simulation:
         self.seed = seed
         self.chaos = chaos
         self.faults = faults if faults is not None else _faults(self.dice)
-        self.cases = [
-            Case(f"saga-{number}", random_program(self.dice), self.dice.random() < 0.2, []) for number in range(sagas)
-        ]
+        shards = self.dice.choice([1, 4, 64])  # crowded together, or each by itself
+        ids = (id for id in map("saga-{}".format, itertools.count()) if shard_of(id) < shards)
+        self.cases = [Case(next(ids), random_program(self.dice), self.dice.random() < 0.2, []) for _ in range(sagas)]
         self.deaths: Counter[str] = Counter()
 
     def play(self) -> None:

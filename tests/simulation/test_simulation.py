@@ -27,7 +27,7 @@ def test_without_faults_every_saga_ends_as_it_must() -> None:
 
 
 def test_all_faults_at_once() -> None:
-    everything = Faults(before_write=0.1, after_write=0.1, delayed=0.05, theft=0.02, reads=0.1)
+    everything = Faults(before_write=0.1, after_write=0.1, delayed=0.05, theft=0.1, reads=0.1)
     simulation = Simulation(1001, everything)
     simulation.play()
     assert set(simulation.store.injected) == {"before_write", "after_write", "delayed", "theft", "reads"}
