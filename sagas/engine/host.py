@@ -24,7 +24,7 @@ from sagas.engine.sweeper import Sweeper
 from sagas.errors import HistoryError, StoreUnavailable
 from sagas.kernel.registry import Registry
 from sagas.store.keys import shard_of
-from sagas.store.port import Claim, Mail, Store
+from sagas.store.port import Claim, Loaded, Mail, Store
 
 log = logging.getLogger("sagas.engine")
 
@@ -292,8 +292,7 @@ class Host:
             self._check_quiet()
 
     async def _load(self, ids: list[str]) -> None:
-        loads = await self._store.load(ids)
-        for id, loaded in zip(ids, loads, strict=True):
+        for id, loaded in await self._loaded(ids):
             self._loads.pop(id, None)
             shard = self._owned(id)
             if shard is None or id not in shard.waiting or id in shard.residents:
@@ -301,13 +300,21 @@ class Host:
             resident = Resident(id, self.registry)
             try:
                 resident.load(loaded, self._clock.now_ms(), self._runs)
-            except Exception:
+            except Exception as error:
                 log.exception("instance %r cannot be loaded on this host", id)
-                resident.unreadable = _DEFECT
+                resident.unreadable = str(error) if isinstance(error, HistoryError) else _DEFECT
             # Before what the load takes for lost: a report that has just come settles its attempt first.
             resident.inputs[:0] = shard.waiting.pop(id)
             shard.residents[id] = resident
             self._make_dirty(shard, id)
+
+    async def _loaded(self, ids: list[str]) -> list[tuple[str, Loaded]]:
+        try:
+            return list(zip(ids, await self._store.load(ids), strict=True))
+        except HistoryError:
+            if len(ids) == 1:  # its head cannot be read; whoever decodes this one says so
+                return [(ids[0], Loaded(head=b""))]
+            return [found for id in ids for found in await self._loaded([id])]
 
     def _runs(self, key: StepKey, attempt: int) -> bool:
         return self._in_flight.get(key) == attempt
@@ -363,11 +370,11 @@ class Host:
         effects = Effects()
         for resident, turn in written:
             resident.in_commit -= 1
-            shard.due_in_hand.discard(resident.id)
             effects.dispatch += turn.effects.dispatch
             effects.cancel += turn.effects.cancel
             effects.replies += turn.effects.replies
             if turn.transition is not None:
+                shard.due_in_hand.discard(resident.id)  # else its entry stays as it is: not to be taken again and again
                 shard.due_by(turn.transition.timer_ms)
                 self._on_committed(turn)
             if turn.drop:

@@ -320,7 +320,8 @@ class Resident:
         if isinstance(message, Start):
             return self._on_start(mail, message, now_ms)
         if self.closed:
-            self._discard.append(mail.entry)
+            if self._state.started is not None:  # else its start cannot be read here, and a newer host needs this too
+                self._discard.append(mail.entry)
             return None
         self._mail.append(mail.entry)
         self._facts.append(_fact_of(message, now_ms))

@@ -14,11 +14,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sagas.kernel import ordered
 from sagas.kernel.duration import END_MS, ceil_ms
 from sagas.kernel.task import OrderedFuture, OrderedTask
 
 if TYPE_CHECKING:
     from sagas.kernel.instance import Instance
+
+ordered.install()
 
 TURNS = 100_000
 """Callbacks one activation may run before it counts as spinning."""

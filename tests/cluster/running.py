@@ -58,7 +58,7 @@ def named_actors(namespace: str) -> list[str]:
 def plan_of(services: ServiceProcess, month_s: float = 0.5) -> Plan:
     """Months of a fraction of a second."""
     month = timedelta(seconds=month_s)
-    return Plan(service=services.url, cents=990, months=MONTHS, month=month, grace=10 * month)
+    return Plan(service=services.url, cents=990, months=MONTHS, month=month, grace=5 * month)
 
 
 async def drive_quickly(client: Client, plan: Plan, cast: Sequence[Script]) -> list[SubscriptionResult]:
