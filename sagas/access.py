@@ -201,7 +201,11 @@ class Access:
     async def _subscribe(self, channel: str, listener: Callable[[bytes], None]) -> None:
         if channel not in self._subscriptions:
             self._subscriptions[channel] = asyncio.ensure_future(self.store.subscribe(channel, listener))
-        await self._subscriptions[channel]
+        try:
+            await asyncio.shield(self._subscriptions[channel])
+        except StoreUnavailable:
+            self._subscriptions.pop(channel, None)  # the next call tries anew
+            raise
 
     async def close(self) -> None:
         """Let go of the connections."""

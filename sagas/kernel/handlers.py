@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
 from sagas.errors import DefinitionError, InvalidArgument
@@ -58,6 +58,10 @@ def handlers_of(cls: type) -> dict[tuple[Kind, str], Handler]:
             handler = getattr(member, MARK, None)
             if isinstance(handler, Handler):
                 found[handler.kind, handler.name] = handler
+            elif inspect.isfunction(member):  # an override need not say again what it overrides
+                for key, overridden in found.items():
+                    if overridden.function.__name__ == member.__name__:
+                        found[key] = replace(overridden, function=member)
     return found
 
 

@@ -650,6 +650,37 @@ def test_a_query_can_be_asked_of_a_run_that_ended() -> None:
 # --- dead letters
 
 
+def test_an_override_takes_its_bases_messages_marked_again_or_not() -> None:
+    @saga
+    @dataclass
+    class Base:
+        level: int = 0
+
+        async def run(self) -> int:
+            await wait_until(lambda: self.level)
+            return self.level
+
+        @signal
+        def rise(self) -> None:
+            self.level = 1
+
+    @saga
+    class Bare(Base):
+        def rise(self) -> None:
+            self.level = 2
+
+    @saga
+    class Marked(Base):
+        @signal
+        def rise(self) -> None:
+            self.level = 3
+
+    for kind, level in ((Base, 1), (Bare, 2), (Marked, 3)):
+        run = Run(kind)
+        run.start(run.signal("rise"))
+        assert run.result == level
+
+
 def test_signals_that_no_handler_can_take_are_dead_letters() -> None:
     @saga
     @dataclass
