@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv demo test check sim bench clean
+.PHONY: venv demo test check sim chaos bench clean
 
 venv: $(STAMP)
 
@@ -24,9 +24,17 @@ SEEDS ?= 200
 sim: $(STAMP)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
+# Real processes under kill -9: SEEDS of them from START, each played ROUNDS times.
+START ?= 0
+ROUNDS ?= 1
+chaos: SEEDS = 5
+chaos: $(STAMP)
+	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --start $(START) --rounds $(ROUNDS)
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.payloads
+	$(BIN)/python -m benchmarks.steps
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)

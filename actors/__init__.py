@@ -3,6 +3,3 @@
 Law: nothing here knows what a saga is. An actor starts what it wraps, carries batches of bytes in and out, and says
 that it is alive; who may write is decided in Redis, never by an actor's name.
 """
-
-OWNER = "ray-sagas"
-"""Says that this package is the one of the distribution; ``sagas.cluster`` looks for it (the name is a common one)."""

@@ -1,17 +1,21 @@
-"""Calls between actors: awaited without blocking the loop, and repeated while the other one restarts."""
+"""Calls between actors: awaited without blocking the loop, batched, and repeated while the other one restarts."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Generic, TypeVar
 
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
 log = logging.getLogger("sagas.actors")
 _BACK_OFF_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+_BATCH = 500
+"""Items a call carries at most: Ray copies what is over 100 KB through its object store."""
+
+T = TypeVar("T")
 
 
 class Absent(Exception):
@@ -74,3 +78,51 @@ class Peer:
             except ValueError as error:
                 raise Absent(self.name) from error
         return self._handle
+
+
+class Background:
+    """Work that nobody awaits; asyncio alone would let go of it."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Begin it on this loop."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def cancel(self) -> None:
+        """Break all of it off."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class Lane(Generic[T]):
+    """What goes to one peer, in order: while one call is under way, the next batch collects.
+
+    A call costs the same for one item as for a hundred, so the busier the peer, the larger its batches.
+    """
+
+    def __init__(self, background: Background, send: Callable[[list[T]], Awaitable[None]]) -> None:
+        """``send`` deals with its own failures."""
+        self._background = background
+        self._send = send
+        self._items: list[T] = []
+        self._running = False
+
+    def put(self, items: Iterable[T]) -> None:
+        """Send these with the next call."""
+        self._items.extend(items)
+        if self._items and not self._running:
+            self._running = True
+            self._background.start(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._items:
+                batch, self._items = self._items[:_BATCH], self._items[_BATCH:]
+                await self._send(batch)
+        finally:
+            self._running = False

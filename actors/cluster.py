@@ -17,12 +17,19 @@ from sagas.errors import InvalidArgument
 
 
 class Cluster:
-    """Hosts, workers and dispatchers on Ray. Leaving its ``with`` block takes it down."""
+    """Hosts, workers and dispatchers on Ray. Leaving its ``with`` block takes it down.
+
+    ``began``: there was none of this namespace on this Ray before.
+    """
 
     def __init__(self, settings: ClusterSettings, on_down: Callable[[], None] | None = None) -> None:
-        self._settings = settings
+        """Begin it, or join the one of this namespace. Raises: InvalidArgument when that has other settings."""
         self._on_down = on_down
         self._namespace = ray_namespace(settings.namespace)
+        running = _running(settings.namespace)
+        if running is not None:
+            _require_same(settings, _answer(running.settings.remote()))
+        self.began = running is None
         self._supervisor: Any = (
             ray.remote(SupervisorActor)
             .options(
@@ -82,12 +89,29 @@ class Cluster:
 
 def end(namespace: str) -> bool:
     """End the cluster of ``namespace`` on the connected Ray, whoever started it; False when there is none."""
-    try:
-        supervisor = ray.get_actor(SUPERVISOR, namespace=ray_namespace(namespace))
-    except ValueError:
+    supervisor = _running(namespace)
+    if supervisor is None:
         return False
     _end(supervisor)
     return True
+
+
+def _running(namespace: str) -> Any:
+    """The supervisor of a namespace, or None."""
+    try:
+        return ray.get_actor(SUPERVISOR, namespace=ray_namespace(namespace))
+    except ValueError:
+        return None
+
+
+def _require_same(wanted: ClusterSettings, running: ClusterSettings) -> None:
+    different = wanted.differences(running)
+    if different:
+        raise InvalidArgument(
+            f"namespace {wanted.namespace!r} runs on this Ray with {', '.join(different)}, which is not what this call "
+            "asks for: ask for the same, use another namespace=, or end what runs first (`sagas down --namespace "
+            f"{wanted.namespace}` with RAY_ADDRESS set, or down() on what the first up() returned)"
+        )
 
 
 def _end(supervisor: Any) -> None:

@@ -1,26 +1,33 @@
 """The dispatcher of one queue as a Ray actor: which step goes to which worker, by credits.
 
-Law: its queue is soft state. Hosts hand over again what it forgot, workers recognise what they have; what it alone
-knows, which tasks died with a worker, it tells the hosts at once. A step is at one worker at a time: an attempt that a
-host believes lost, while its worker lives, is adopted and not made again.
+Law: its queue is soft state. Hosts hand over again what it forgot, and a new dispatcher asks the workers what they have
+before it hands anything out; what it alone knows, which tasks died with a worker, it tells the hosts at once. A
+step is at one worker at a time: an attempt that a host knows nothing of, while its worker lives, is adopted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import time
 from collections import OrderedDict
-from typing import Any
+from typing import NamedTuple
 
-from actors.calls import GONE, Peer
+from actors.calls import GONE, Background, Lane, Peer
 from actors.names import ray_namespace
+from actors.reporting import REMEMBERED
 from actors.settings import ClusterSettings
-from actors.worker import REMEMBERED
 from compensations import Outcome
 from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports, encode_tasks
 from sagas.kernel.failure import Failure
+
+_ADOPTION_S = 5.0
+"""How long a worker may take to say what it has; one that does not is not waited for."""
+
+_HOST_AWAY_S = 30.0
+"""After this the leases of a host that does not answer have long run out, and its successor asks what is known."""
 
 
 class _Worker:
@@ -28,9 +35,19 @@ class _Worker:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.tasks: dict[StepKey, tuple[str, StepTask]] = {}
+        self.tasks: dict[StepKey, tuple[str, int]] = {}  # -> the host to be told, the attempt
+        self.lane: Lane[tuple[str, StepTask]]
+        self.asked = asyncio.Event()  # it has said what it holds, or it is away and holds nothing
         self.retiring = False
         self.up = False
+
+
+class _Ended(NamedTuple):
+    """The last attempt of a step that has ended, and where its outcome is known. A success ends the later ones too."""
+
+    worker: str
+    attempt: int
+    success: bool
 
 
 class DispatcherActor:
@@ -40,12 +57,13 @@ class DispatcherActor:
         self._namespace = ray_namespace(settings.namespace)
         self._credits = settings.credits
         self._workers: dict[str, _Worker] = {}
+        self._informed = asyncio.Event()  # what the workers had when this process began is known
         self._queue: list[tuple[int, int, str, StepTask]] = []
         self._queued: dict[StepKey, int] = {}  # -> the attempt
-        self._succeeded: OrderedDict[StepKey, str] = OrderedDict()  # -> the worker that knows the result
+        self._ended: OrderedDict[StepKey, _Ended] = OrderedDict()
         self._order = itertools.count()
         self._hosts: dict[str, Peer] = {}
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._background = Background()
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -63,46 +81,96 @@ class DispatcherActor:
         """The queue's workers from now on. One that is left out finishes what it has and gets nothing more."""
         for name in names:
             if name not in self._workers:
-                worker = self._workers[name] = _Worker(Peer(name, self._namespace))
-                self._background(self._watch(name, worker))
+                self._workers[name] = self._hired(name)
         for name, worker in self._workers.items():
             worker.retiring = name not in names
+        if not self._informed.is_set():
+            self._background.start(self._gather_knowledge())
         self._pump()
+
+    async def _gather_knowledge(self) -> None:
+        """This process may be the successor of one that died; workers that are added later begin with nothing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ADOPTION_S):
+                for worker in list(self._workers.values()):
+                    await worker.asked.wait()
+        self._informed.set()
+        self._pump()
+
+    def _hired(self, name: str) -> _Worker:
+        worker = _Worker(Peer(name, self._namespace))
+
+        async def send(batch: list[tuple[str, StepTask]]) -> None:
+            await self._send(worker, batch)
+
+        worker.lane = Lane(self._background, send)
+        self._background.start(self._watch(name, worker))
+        return worker
 
     async def submit(self, host: str, blob: bytes) -> None:
         """Attempts to be made for ``host``. One of a step that some worker knows goes to that worker, which answers."""
+        await self._informed.wait()
         for task in decode_tasks(blob):
-            worker = self._knows(task.key)
+            key = task.key
+            worker = self._holder(key, task.attempt)
             if worker is not None:
-                worker.tasks[task.key] = (host, task)
-                self._background(self._send(worker, host, [task]))
-            elif self._queued.get(task.key, 0) < task.attempt:
-                self._withdraw({task.key})
-                self._queued[task.key] = task.attempt
+                if key in worker.tasks:
+                    worker.tasks[key] = (host, task.attempt)
+                worker.lane.put([(host, task)])
+            elif (queued := self._queued.get(key, 0)) < task.attempt:
+                if queued:
+                    self._withdraw({key})
+                self._queued[key] = task.attempt
                 heapq.heappush(self._queue, (-task.priority, next(self._order), host, task))
         self._pump()
 
-    async def done(self, name: str, ended: list[tuple[StepKey, int, bool]]) -> None:
-        """A worker has ended these attempts (and whether with success): it has credits again."""
+    async def adopt(self, host: str, attempts: list[tuple[str, str, int, int]]) -> list[int]:
+        """Which of these (id, run, step, attempt), by index, some worker runs or has ended: it will tell ``host``.
+
+        What still waits here to be handed out counts as unknown: ``host`` hands it over anew.
+        """
+        await self._informed.wait()
+        known: set[int] = set()
+        answers = await asyncio.gather(*(self._asked(worker, host, attempts) for worker in self._workers.values()))
+        for worker, indexes in zip(self._workers.values(), answers, strict=False):
+            for index in indexes:
+                id, run_id, step, attempt = attempts[index]
+                if (key := StepKey(id, run_id, step)) in worker.tasks:
+                    worker.tasks[key] = (host, attempt)
+            known.update(indexes)
+        self._withdraw({StepKey(*row[:3]) for index, row in enumerate(attempts) if index not in known})
+        return sorted(known)
+
+    async def _asked(self, worker: _Worker, host: str, attempts: list[tuple[str, str, int, int]]) -> list[int]:
+        try:
+            async with asyncio.timeout(_ADOPTION_S):
+                found: list[int] = await worker.peer.call("adopt", host, attempts)
+                return found
+        except (*GONE, TimeoutError):
+            return []
+
+    async def done(self, name: str, ended: list[tuple[str, str, int, int, bool]]) -> None:
+        """A worker has ended these (id, run, step, attempt, whether with success): it has credits again."""
         worker = self._workers.get(name)
-        for key, attempt, success in ended:
-            if success:
-                self._succeeded[key] = name
-            if worker is not None and key in worker.tasks and worker.tasks[key][1].attempt <= attempt:
+        for id, run_id, step, attempt, success in ended:
+            key = StepKey(id, run_id, step)
+            self._ended[key] = _Ended(name, attempt, success)
+            self._ended.move_to_end(key)
+            if worker is not None and key in worker.tasks and worker.tasks[key][1] <= attempt:
                 del worker.tasks[key]
-        while len(self._succeeded) > REMEMBERED:
-            self._succeeded.popitem(last=False)
+        while len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
         self._pump()
 
     async def cancel(self, keys: list[tuple[str, str, int]]) -> None:
         """Stop attempts, wherever they are; one that still waits here reports that it never ran."""
         wanted = {StepKey(*key) for key in keys}
         for host, task in self._withdraw(wanted):
-            self._tell(host, [_ended(task, Failure.cancelled(Outcome.NONE), never_ran=True)])
+            self._tell(host, [_ended(task.key, task.attempt, Failure.cancelled(Outcome.NONE), never_ran=True)])
         for worker in self._workers.values():
             held = [tuple(key) for key in wanted if key in worker.tasks]
             if held:
-                self._background(worker.peer.insist("cancel", held, until=self._stopped.is_set))
+                self._background.start(worker.peer.insist("cancel", held, until=self._stopped.is_set))
 
     def _withdraw(self, keys: set[StepKey]) -> list[tuple[str, StepTask]]:
         """Take what has not been handed out yet from the queue."""
@@ -115,29 +183,40 @@ class DispatcherActor:
             del self._queued[task.key]
         return withdrawn
 
-    def _knows(self, key: StepKey) -> _Worker | None:
-        """The worker that runs the step, or has its result."""
-        holder = next((worker for worker in self._workers.values() if key in worker.tasks), None)
-        return holder or self._workers.get(self._succeeded.get(key, ""))
+    def _holder(self, key: StepKey, attempt: int) -> _Worker | None:
+        """The worker that runs the step, or knows what this attempt led to."""
+        for worker in self._workers.values():
+            if key in worker.tasks:
+                return worker
+        ended = self._ended.get(key)
+        if ended is None or not (ended.success or ended.attempt >= attempt):
+            return None
+        return self._workers.get(ended.worker)
 
     def _pump(self) -> None:
-        """Hand out what there are credits for: to the worker with the fewest tasks, in one call a worker and host."""
-        batches: dict[tuple[str, str], list[StepTask]] = {}
-        workers = [(name, worker) for name, worker in self._workers.items() if worker.up and not worker.retiring]
+        """Hand out what there are credits for, to the worker with the fewest tasks."""
+        if not self._informed.is_set():
+            return
+        workers = [worker for worker in self._workers.values() if worker.up and not worker.retiring]
+        batches: dict[_Worker, list[tuple[str, StepTask]]] = {}
         while self._queue and workers:
-            name, worker = min(workers, key=lambda item: len(item[1].tasks))
+            worker = min(workers, key=_load) if len(workers) > 1 else workers[0]
             if len(worker.tasks) >= self._credits:
                 break
             _, _, host, task = heapq.heappop(self._queue)
-            del self._queued[task.key]
-            worker.tasks[task.key] = (host, task)
-            batches.setdefault((name, host), []).append(task)
-        for (name, host), tasks in batches.items():
-            self._background(self._send(self._workers[name], host, tasks))
+            key = task.key
+            del self._queued[key]
+            worker.tasks[key] = (host, task.attempt)
+            batches.setdefault(worker, []).append((host, task))
+        for worker, batch in batches.items():
+            worker.lane.put(batch)
 
-    async def _send(self, worker: _Worker, host: str, tasks: list[StepTask]) -> None:
+    async def _send(self, worker: _Worker, batch: list[tuple[str, StepTask]]) -> None:
+        by_host: dict[str, list[StepTask]] = {}
+        for host, task in batch:
+            by_host.setdefault(host, []).append(task)
         try:
-            await worker.peer.call("run", host, encode_tasks(tasks))
+            await worker.peer.call("run", [(host, encode_tasks(tasks)) for host, tasks in by_host.items()])
         except GONE:
             self._lose(worker)
 
@@ -145,36 +224,53 @@ class DispatcherActor:
         """Know at once when the worker's process dies; Ray restarts it, and it gets new work then."""
         while not self._stopped.is_set():
             try:
-                await worker.peer.call("describe")
-                worker.up = True
-                self._pump()
+                await self._learn(name, worker)
                 await worker.peer.call("live")
             except GONE:
                 worker.up = False
+                worker.asked.set()
                 self._lose(worker)
+                self._ended = OrderedDict((key, each) for key, each in self._ended.items() if each.worker != name)
             if worker.retiring:
                 del self._workers[name]
                 return
             await asyncio.sleep(0.1)
 
+    async def _learn(self, name: str, worker: _Worker) -> None:
+        """What a worker has that this process did not give it."""
+        running, ended = await worker.peer.call("holding")
+        for id, run_id, step, attempt in running:
+            worker.tasks.setdefault(StepKey(id, run_id, step), ("", attempt))
+        for id, run_id, step, attempt in ended:
+            self._ended.setdefault(StepKey(id, run_id, step), _Ended(name, attempt, success=False))
+        worker.up = True
+        worker.asked.set()
+        self._pump()
+
     def _lose(self, worker: _Worker) -> None:
         lost, worker.tasks = worker.tasks, {}
         by_host: dict[str, list[StepReport]] = {}
-        for host, task in lost.values():
-            by_host.setdefault(host, []).append(_ended(task, Failure.lost("its worker died"), never_ran=False))
+        for key, (host, attempt) in lost.items():
+            report = _ended(key, attempt, Failure.lost("its worker died"), never_ran=False)
+            by_host.setdefault(host, []).append(report)
         for host, reports in by_host.items():
             self._tell(host, reports)
 
     def _tell(self, host: str, reports: list[StepReport]) -> None:
-        peer = self._hosts.setdefault(host, Peer(host, self._namespace))
-        self._background(peer.insist("deliver", encode_reports(reports), until=self._stopped.is_set))
+        if host:
+            peer = self._hosts.setdefault(host, Peer(host, self._namespace))
+            until = time.monotonic() + _HOST_AWAY_S
+            self._background.start(
+                peer.insist(
+                    "lost", encode_reports(reports), until=lambda: self._stopped.is_set() or time.monotonic() > until
+                )
+            )
 
-    def _background(self, work: Any) -> None:
-        call = asyncio.get_running_loop().create_task(work)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+
+def _load(worker: _Worker) -> int:
+    return len(worker.tasks)
 
 
-def _ended(task: StepTask, failure: Failure, *, never_ran: bool) -> StepReport:
+def _ended(key: StepKey, attempt: int, failure: Failure, *, never_ran: bool) -> StepReport:
     now_ms = time.time_ns() // 1_000_000
-    return StepReport(task.id, task.run_id, task.step, task.attempt, None, failure, now_ms, now_ms, never_ran)
+    return StepReport(*key, attempt, None, failure, now_ms, now_ms, never_ran)

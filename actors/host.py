@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import uuid
 from typing import Any
 
 import ray
 
+from actors.acks import Acks
 from actors.executor import PoolExecutor
 from actors.names import host_name, ray_namespace
 from actors.settings import ClusterSettings
@@ -24,6 +26,7 @@ from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 from sagas.store.keys import shard_of
 from sagas.store.port import SHARDS, Store
+from sagas.telemetry.environment import exporter_from_environment
 
 _LOOK_EVERY_S = 1.0
 
@@ -34,11 +37,16 @@ class HostActor:
     def __init__(self, slot: int, settings: ClusterSettings) -> None:
         self._slot = slot
         self._settings = settings
+        self._process = uuid.uuid4().hex
+        self._acks: dict[str, Acks] = {}
         self._host: Host | None = None
         self._executor: RoutingExecutor | None = None
         self._started = False
         self._starting = asyncio.Lock()
         self._ended = asyncio.Event()
+
+    def __repr__(self) -> str:  # what stands before the lines that it logs
+        return host_name(self._slot)
 
     async def join(self) -> None:
         """Be counted among the hosts, and own nothing yet.
@@ -69,7 +77,15 @@ class HostActor:
         # A fresh owner a process: a lease of the dead one is never mistaken for ours.
         lineage = f"{host_name(self._slot)}-{ray.get_runtime_context().get_actor_id()}-"
         owner = lineage + uuid.uuid4().hex[:8]
-        host = Host(store, registry, clock, HostSettings(owner=owner, lease_ms=settings.lease_ms))
+        again = functools.partial(open_store, settings.url, settings.namespace)
+        host = Host(
+            store,
+            registry,
+            clock,
+            HostSettings(owner=owner, lease_ms=settings.lease_ms),
+            open_store=again,
+            exporter=exporter_from_environment(),
+        )
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
         pool = PoolExecutor(
             host_name(self._slot), ray_namespace(settings.namespace), lambda saga: shard_of(saga) in host.shards
@@ -89,11 +105,26 @@ class HostActor:
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._ended.wait()
 
-    async def deliver(self, blob: bytes) -> None:
-        """A batch of reports from a worker. Repeats and late ones are dropped by the instance they are for."""
+    async def deliver(self, worker: str, numbers: list[int], blob: bytes) -> tuple[str, list[int], list[int]]:
+        """A batch of numbered reports from a worker; repeats and late ones are dropped by the instance they are for.
+
+        Returns what has become of this worker's reports since it was asked last: (this process, the numbers whose
+        outcome is durable, those that this host cannot take).
+        """
+        acks = self._acks.setdefault(worker, Acks())
+        if self._host is None or self._host.stopped or not self._started:
+            return self._process, acks.settled(), [*acks.refused(), *numbers]
+        reports = decode_reports(blob, map(acks.receipt, numbers))
+        assert self._executor is not None, "made together with the host"
+        self._executor.settled(reports)
+        self._host.deliver(reports)
+        return self._process, acks.settled(), acks.refused()
+
+    async def lost(self, blob: bytes) -> None:
+        """Attempts that died with their worker, from the dispatcher."""
         if self._host is not None and not self._host.stopped:
-            reports = decode_reports(blob)
             assert self._executor is not None, "made together with the host"
+            reports = decode_reports(blob)
             self._executor.settled(reports)
             self._host.deliver(reports)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +50,9 @@ class SupervisorActor:
         self._settings = settings
         self._namespace = ray_namespace(settings.namespace)
         self._children: dict[str, _Child] = {}
-        again = ray.get_runtime_context().was_current_actor_reconstructed
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Ray's, of what Ray itself does in there
+            again = ray.get_runtime_context().was_current_actor_reconstructed
         self._found = asyncio.get_running_loop().create_task(self._find_children() if again else asyncio.sleep(0))
 
     async def _find_children(self) -> None:
@@ -57,6 +60,10 @@ class SupervisorActor:
         for name in [actor["name"] for actor in found if actor["namespace"] == self._namespace]:
             if name != SUPERVISOR:
                 self._adopt(name)
+
+    async def settings(self) -> ClusterSettings:
+        """What its hosts and workers are started with, as long as it lives."""
+        return self._settings
 
     async def scale(self, hosts: int | None, workers: int | None) -> None:
         """Run this many hosts, and workers a queue (None: those that are); returns once all of them are up.
@@ -128,13 +135,13 @@ class SupervisorActor:
         while child.name in self._children:
             try:
                 await self._start(child)
+                if child.kind == "dispatcher":
+                    await self._remind(child)
                 await child.peer.call("live")
             except GONE as error:
                 cause = getattr(error, "__cause__", None)
                 log.info("%s is away: %s", child.name, cause or type(error).__name__)
                 await asyncio.sleep(0.1)
-                if child.kind == "dispatcher":
-                    await self._remind(child)
             except Exception as error:
                 if not child.ready.is_set():
                     child.error = original(error)
@@ -155,7 +162,7 @@ class SupervisorActor:
         child.ready.set()
 
     async def _remind(self, dispatcher: _Child) -> None:
-        """A restarted dispatcher knows no workers."""
+        """A dispatcher that was restarted knows no workers; whether it was, a supervisor that was too cannot know."""
         names = self._workers(dispatcher.queue)
         await dispatcher.peer.insist("workers", names, until=lambda: dispatcher.name not in self._children)
 

@@ -6,21 +6,25 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actors.calls import Peer
+from actors.calls import Background, Lane, Peer
 from actors.names import dispatcher_name, ray_namespace
+from actors.reporting import Reporting
 from actors.settings import ClusterSettings
+from sagas.connection import open_store
 from sagas.engine.attempt import AttemptRunner, withdrawn
 from sagas.engine.clock import SystemClock
-from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports
+from sagas.engine.reports_by_mail import mail_reports
+from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
+from sagas.store.port import Store
 
-REMEMBERED = 10_000
-"""Steps whose last attempt is known after it has ended."""
+LAST_REPORTS_S = 5.0
+"""How long a worker that ends may take to make its last reports durable."""
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class _Running:
     """An attempt that runs here, and whom to tell: the last host that asked, by the number it asked for."""
 
     host: str
+    number: int
     task: StepTask
     attempt: asyncio.Task[StepReport]
 
@@ -36,18 +41,21 @@ class WorkerActor:
     """Runs what it is given at once; how much that is, the dispatcher's credits decide."""
 
     def __init__(self, queue: str, name: str, settings: ClusterSettings) -> None:
+        namespace = ray_namespace(settings.namespace)
         self._name = name
-        self._namespace = ray_namespace(settings.namespace)
         self._settings = settings
         self._attempts: AttemptRunner | None = None
-        self._dispatcher = Peer(dispatcher_name(queue), self._namespace)
-        self._hosts: dict[str, Peer] = {}
+        self._store: Store | None = None
+        self._opening = asyncio.Lock()
+        self._dispatcher = Peer(dispatcher_name(queue), namespace)
         self._running: dict[StepKey, _Running] = {}
-        self._ended: OrderedDict[StepKey, StepReport] = OrderedDict()
-        self._reports: dict[str, list[StepReport]] = {}
-        self._calls: set[asyncio.Task[Any]] = set()
-        self._flushing = False
+        self._background = Background()
+        self._ended: Lane[tuple[str, str, int, int, bool]] = Lane(self._background, self._tell_dispatcher)
+        self._reporting = Reporting(name, namespace, self._mail)
         self._stopped = asyncio.Event()
+
+    def __repr__(self) -> str:  # what stands before the lines that activities print
+        return self._name
 
     async def start(self) -> None:
         """Load the modules, unless that is done. Raises: what they raise."""
@@ -61,23 +69,28 @@ class WorkerActor:
         """Returns when it was stopped; a call that fails tells its caller at once that the process died."""
         await self._stopped.wait()
 
-    async def run(self, host: str, blob: bytes) -> None:
-        """Begin these attempts, but for those of steps that run here already, or have succeeded here.
+    async def run(self, batches: list[tuple[str, bytes]]) -> None:
+        """Begin these attempts, each batch for its host, but for those of steps that run or have succeeded here."""
+        for host, blob in batches:
+            for task in decode_tasks(blob):
+                if not self._adopted(host, task.key, task.attempt) and not self._is_past(task):
+                    self._begin(host, task)
 
-        A host that takes a shard over asks again, by the next number, for what it cannot know to be under way: it is
-        told the outcome of the attempt that was.
+    async def adopt(self, host: str, attempts: list[tuple[str, str, int, int]]) -> list[int]:
+        """``host`` has taken a shard over: those (id, run, step, attempt) that are known here are for it to be told.
+
+        Returns their indexes; what runs goes on, and what has ended is reported to it.
         """
-        for task in decode_tasks(blob):
-            running, ended = self._running.get(task.key), self._ended.get(task.key)
-            if running is not None:
-                if task.attempt >= running.task.attempt:
-                    running.host, running.task = host, task
-            elif ended is None or (ended.attempt < task.attempt and ended.result is None):
-                attempt = asyncio.get_running_loop().create_task(self._runner().run(task))
-                self._running[task.key] = _Running(host, task, attempt)
-                attempt.add_done_callback(functools.partial(self._done, task.key))
-            elif ended.attempt <= task.attempt:
-                self._report(host, replace(ended, attempt=task.attempt))
+        return [
+            index
+            for index, (id, run_id, step, attempt) in enumerate(attempts)
+            if self._adopted(host, StepKey(id, run_id, step), attempt)
+        ]
+
+    async def holding(self) -> tuple[list[tuple[str, str, int, int]], list[tuple[str, str, int, int]]]:
+        """(id, run, step, attempt) of all that runs here, and of what has ended with a report not durable yet."""
+        running = [(*key, running.number) for key, running in self._running.items()]
+        return running, [(*key, attempt) for key, attempt in self._reporting.unsettled()]
 
     async def cancel(self, keys: list[tuple[str, str, int]]) -> None:
         """Ask attempts to stop; each still reports."""
@@ -87,48 +100,56 @@ class WorkerActor:
                 found.attempt.cancel()
 
     async def stop(self, grace_s: float) -> None:
-        """No more attempts will come. Returns once those that run have ended and are reported, or after ``grace_s``."""
+        """No more attempts will come: let those that run end, at most ``grace_s``; then make all reports durable."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while busy := [*(each.attempt for each in self._running.values()), *self._calls]:
+                while busy := [each.attempt for each in self._running.values()]:
                     await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
                     await asyncio.sleep(0)  # what has ended is reported by a callback
+                await self._reporting.drained()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_REPORTS_S):
+                await self._reporting.close()
         self._stopped.set()
+
+    def _adopted(self, host: str, key: StepKey, attempt: int) -> bool:
+        """Whether the outcome of what is known here of a step will be told ``host`` as that of ``attempt``."""
+        running = self._running.get(key)
+        if running is None:
+            return self._reporting.again(host, key, attempt)
+        if attempt >= running.number:
+            running.host, running.number = host, attempt
+        return True
+
+    def _is_past(self, task: StepTask) -> bool:
+        known = self._reporting.known(task.key)
+        return known is not None and known.attempt >= task.attempt
+
+    def _begin(self, host: str, task: StepTask) -> None:
+        attempt = asyncio.get_running_loop().create_task(self._runner().run(task))
+        self._running[task.key] = _Running(host, task.attempt, task, attempt)
+        attempt.add_done_callback(functools.partial(self._done, task.key))
 
     def _runner(self) -> AttemptRunner:
         # Not made when the actor is: Ray tells nobody why an actor could not be made, and callers wait for ever.
         if self._attempts is None:
             settings = self._settings
-            self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.credits)
+            self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.threads)
         return self._attempts
 
     def _done(self, key: StepKey, attempt: asyncio.Task[StepReport]) -> None:
         running = self._running.pop(key)
         report = withdrawn(running.task) if attempt.cancelled() else attempt.result()
-        report = self._ended[key] = replace(report, attempt=running.task.attempt)
-        self._ended.move_to_end(key)
-        if len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
-        self._report(running.host, report)
+        if report.attempt != running.number:
+            report = replace(report, attempt=running.number)
+        self._reporting.report(running.host, report)
+        self._ended.put([(*key, running.number, report.result is not None)])
 
-    def _report(self, host: str, report: StepReport) -> None:
-        self._reports.setdefault(host, []).append(report)
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+    async def _tell_dispatcher(self, ended: list[tuple[str, str, int, int, bool]]) -> None:
+        await self._dispatcher.insist("done", self._name, ended, until=self._stopped.is_set)
 
-    def _flush(self) -> None:
-        """What has ended since the last flush, in one call a host and one to the dispatcher."""
-        self._flushing = False
-        ended: list[tuple[StepKey, int, bool]] = []
-        for host, reports in self._reports.items():
-            ended += [(report.key, report.attempt, report.result is not None) for report in reports]
-            peer = self._hosts.setdefault(host, Peer(host, self._namespace))
-            self._background(peer.insist("deliver", encode_reports(reports), until=self._stopped.is_set))
-        self._reports = {}
-        self._background(self._dispatcher.insist("done", self._name, ended, until=self._stopped.is_set))
-
-    def _background(self, work: Any) -> None:
-        call = asyncio.get_running_loop().create_task(work)
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+    async def _mail(self, reports: Sequence[StepReport]) -> None:
+        async with self._opening:
+            if self._store is None:
+                self._store = await open_store(self._settings.url, self._settings.namespace)
+        await mail_reports(self._store, reports)

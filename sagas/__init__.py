@@ -58,9 +58,13 @@ if TYPE_CHECKING:
     from sagas.kernel.flow import wait_until as wait_until
     from sagas.kernel.handlers import query as query
     from sagas.kernel.handlers import signal as signal
+    from sagas.kernel.outgoing import instance as instance
     from sagas.kernel.saga import saga as saga
     from sagas.kernel.scope import compensating as compensating
     from sagas.kernel.state import Status as Status
+    from sagas.sync import SyncClient as SyncClient
+    from sagas.sync import SyncHandle as SyncHandle
+    from sagas.sync import connect_sync as connect_sync
 
 _ORIGIN = {
     "compensations": ("Compensation", "Outcome", "Retry"),
@@ -102,9 +106,11 @@ _ORIGIN = {
     "sagas.kernel.activity": ("activity",),
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
     "sagas.kernel.handlers": ("query", "signal"),
+    "sagas.kernel.outgoing": ("instance",),
     "sagas.kernel.saga": ("saga",),
     "sagas.kernel.scope": ("compensating",),
     "sagas.kernel.state": ("Status",),
+    "sagas.sync": ("SyncClient", "SyncHandle", "connect_sync"),
 }
 _FROM = {name: module for module, names in _ORIGIN.items() for name in names}
 

@@ -11,6 +11,7 @@ from sagas.ending import CLOSINGS, value_of
 from sagas.engine.heads import decode_notice, head_of
 from sagas.engine.message import Query, Reply, encode_message
 from sagas.errors import (
+    HistoryError,
     Overloaded,
     QueryFailed,
     SagaAlreadyStarted,
@@ -60,12 +61,12 @@ class Access:
                 raise Overloaded
         raise AssertionError(admitted)
 
-    async def lift(self, admission: Admission) -> None:
+    async def lift(self, admission: Admission) -> Admitted:
         """``admit`` a message that moves a parked run: its result is asked for only after the message was applied."""
         head = await self._known(admission.id)
         if head is not None and head.parked:
             self._lifting[admission.id] = head.events
-        await self.admit(admission)
+        return await self.admit(admission)
 
     async def _enqueue(self, admission: Admission) -> Admitted:
         """Send until the store has answered: the message id makes sending again safe."""
@@ -87,7 +88,10 @@ class Access:
                 await self._patience.settle(changed, 0.05)
 
     async def _known(self, id: str, run_id: str | None = None) -> Head | None:
-        """The head; None for a run that is admitted but not applied by any host yet. Raises: SagaNotFound."""
+        """The head; None for a run that is admitted but not applied by any host yet.
+
+        Raises: SagaNotFound; HistoryError when it cannot be read.
+        """
         # The admission is looked at first: it ends in the very commit that writes the head.
         admitted = await self.store.admitted(id)
         stored = await self.store.head(id)
@@ -95,7 +99,10 @@ class Access:
             raise SagaNotFound(id)
         if stored is None or (run_id is not None and admitted == run_id):
             return None
-        return decode_head(stored)
+        try:
+            return decode_head(stored)
+        except HistoryError as error:
+            raise HistoryError(f"saga {id!r}: {error}") from error
 
     async def describe(self, id: str, run_id: str | None) -> Description:
         """How a run stands (None: the current one); one that has ended is read from its history."""

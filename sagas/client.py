@@ -7,12 +7,12 @@ call whose answer was lost can be sent again and is taken once.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, overload
 
 from sagas.access import Access
-from sagas.description import Description, describe
+from sagas.description import Description, describe_stored
 from sagas.engine.message import Signal, Start, Terminate, encode_message
 from sagas.errors import InvalidArgument
 from sagas.filter import Filter
@@ -24,7 +24,6 @@ from sagas.kernel.saga import SagaType, saga_type_of
 from sagas.kernel.state import Status
 from sagas.patience import Patience, RealPatience
 from sagas.payloads import encode
-from sagas.store.head import decode_head
 from sagas.store.port import Admission, OnConflict, OnReuse, Store
 from sagas.telemetry.caller import current_traceparent
 
@@ -95,7 +94,7 @@ class Client:
         self._learn(saga_type)
         encoded = saga_type.arguments.encode(args, {})
         return await self._start(
-            _start_message(saga_type.name, encoded, attributes), saga_type, id, on_conflict, on_reuse
+            start_message(saga_type.name, encoded, attributes), saga_type, id, on_conflict, on_reuse
         )
 
     async def start_by_name(
@@ -112,9 +111,7 @@ class Client:
 
         Raises: as ``start`` does.
         """
-        if not type or not type.isprintable():
-            raise InvalidArgument(f"{type!r} is no name of a saga type: give the name that its host knows it by")
-        message = _start_message(type, handler_args(type, args), attributes)
+        message = start_message(type, handler_args(type, args), attributes)
         return await self._start(message, None, id, on_conflict, on_reuse)
 
     async def _start(
@@ -125,16 +122,7 @@ class Client:
         on_conflict: OnConflict,
         on_reuse: OnReuse,
     ) -> Handle[Any]:
-        admission = Admission(
-            id=check_id(uuid.uuid4().hex if id is None else id),
-            kind="start",
-            message_id=message.message_id,
-            mail=encode_message(message),
-            run_id=message.run_id,
-            on_conflict=_one_of("on_conflict", on_conflict, ("fail", "use_existing", "terminate_existing")),
-            on_reuse=_one_of("on_reuse", on_reuse, ("allow", "allow_failed", "reject")),
-            terminate_mail=_terminate_for_start() if on_conflict == "terminate_existing" else b"",
-        )
+        admission = start_admission(message, uuid.uuid4().hex if id is None else id, on_conflict, on_reuse)
         admitted = await self._access.admit(admission)
         return Handle(self._access, admission.id, admitted.run_id or message.run_id, saga_type)
 
@@ -171,7 +159,7 @@ class Client:
         """Signal the run of this id; where none goes on, start one first, in the same durable step."""
         saga_type = saga_type_of(saga)
         self._learn(saga_type)
-        started = _start_message(saga_type.name, saga_type.arguments.encode(args, {}), None)
+        started = start_message(saga_type.name, saga_type.arguments.encode(args, {}), None)
         signalled = Signal(
             message_id=new_message_id(message_id),
             trace=current_traceparent(),
@@ -199,21 +187,34 @@ class Client:
     async def list(self, query: str = "") -> AsyncIterator[Description]:
         """Instances that match, e.g. ``"status = 'running' and type = 'Subscription'"``; in no particular order.
 
-        Fields: status, type, id, compensation, parked (its reason, '' when not). Raises: InvalidArgument.
+        Fields: status, type, id, compensation, parked (its reason, '' when not). One whose head cannot be read is named
+        as parked, with that reason. Raises: InvalidArgument.
         """
+        async for page in self._pages(query):
+            for found in page:
+                yield found
+
+    async def _pages(self, query: str) -> AsyncGenerator[Sequence[Description]]:
+        """What ``list`` names, page by page as the store gives it; no page is empty."""
         wanted = Filter.parse(query)
         for index in _indexes(wanted):
             cursor, more = "", True
             while more:
                 ids, cursor = await self._access.store.ids(index, cursor)
-                for id, loaded in zip(ids, await self._access.store.heads(ids), strict=True):
-                    if loaded is not None and wanted.matches(_row(found := describe(id, decode_head(loaded)))):
-                        yield found
+                stored = zip(ids, await self._access.store.heads(ids), strict=True)
+                found = [describe_stored(id, head, index) for id, head in stored if head is not None]
+                if page := [each for each in found if wanted.matches(_row(each))]:
+                    yield page
                 more = bool(cursor)
 
     async def count(self, query: str = "") -> int:
         """How many instances match."""
-        return sum([1 async for _ in self.list(query)])
+        return sum([len(page) async for page in self._pages(query)])
+
+    @property
+    def access(self) -> Access:
+        """What this client does to its store: for ways in that make their own messages, such as HTTP."""
+        return self._access
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -228,14 +229,43 @@ class Client:
         await self.close()
 
 
-def _start_message(type: str, args: bytes, attributes: Mapping[str, Any] | None) -> Start:
+def start_message(
+    type: str,
+    args: bytes,
+    attributes: Mapping[str, Any] | None,
+    *,
+    message_id: str | None = None,
+    run_id: str | None = None,
+) -> Start:
+    """The order to begin a run, with random ids where none are given. Raises: InvalidArgument, PayloadError."""
+    if not type or not type.isprintable():
+        raise InvalidArgument(f"{type!r} is no name of a saga type: give the name that its host knows it by")
     return Start(
-        message_id=new_message_id(None),
+        message_id=new_message_id(message_id),
         trace=current_traceparent(),
-        run_id=uuid.uuid4().hex,
+        run_id=uuid.uuid4().hex if run_id is None else run_id,
         type=type,
         args=args,
         attributes=_checked_attributes(attributes),
+    )
+
+
+def start_admission(
+    message: Start, id: str, on_conflict: OnConflict, on_reuse: OnReuse, remembered_as: str | None = None
+) -> Admission:
+    """The order at the door of its instance; ``remembered_as`` where the store is to know it by another id.
+
+    Raises: InvalidArgument.
+    """
+    return Admission(
+        id=check_id(id),
+        kind="start",
+        message_id=remembered_as or message.message_id,
+        mail=encode_message(message),
+        run_id=message.run_id,
+        on_conflict=_one_of("on_conflict", on_conflict, ("fail", "use_existing", "terminate_existing")),
+        on_reuse=_one_of("on_reuse", on_reuse, ("allow", "allow_failed", "reject")),
+        terminate_mail=_terminate_for_start() if on_conflict == "terminate_existing" else b"",
     )
 
 

@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 _OURS = ("actors", "compensations", "sagas")
 _BEYOND_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's setting for being reached from other machines; it counts on Linux too, whatever its name says."""
+_ESSAY = "A worker died or was killed while executing"
+_LOCAL = {
+    _BEYOND_LOOPBACK: "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # No essay in the user's output when an actor dies that is started again; all else at once, and as often as it came.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": _ESSAY,
+    "RAY_DEDUP_LOGS_ALLOW_REGEX": f"(?s)^(?!.*{_ESSAY})",
+    "RAY_FLUSH_DRIVER_LOGS": "1",
+}
+"""Ray's settings where it is ours: on the loopback address alone, reporting to nobody, quiet about itself."""
 _KNOCK_S = 10.0
 
 
@@ -44,12 +54,15 @@ def up(
 ) -> Cluster:
     """Start hosts and workers on Ray; returns once they are up.
 
+    Where this namespace runs on that Ray already, the same settings change only how many hosts and workers it has, and
+    other ones are refused.
+
     ``modules``: where sagas and activities are declared, as dotted names or modules; every process imports them
     itself. ``url``: the Redis, else SAGAS_URL, else what ``sagas dev`` left. Ray: the one this process is connected to,
     else the one at RAY_ADDRESS, else a local one of its own that ``down()`` ends. ``runtime_env``: how modules reach
     the nodes of a cluster, as Ray takes it (``{"working_dir": ...}``); a local Ray finds them where this process does.
-    Raises: DefinitionError, InvalidArgument (also when the Ray at RAY_ADDRESS cannot be reached), StoreUnavailable,
-    UnsafeStore.
+    Raises: DefinitionError, InvalidArgument (also when the Ray at RAY_ADDRESS cannot be reached, or runs this namespace
+    with other settings), StoreUnavailable, UnsafeStore.
     """
     check_not_shadowed()
     names = tuple(_importable(module) for module in load_modules(modules))
@@ -67,7 +80,8 @@ def up(
     try:
         cluster.scale(hosts, workers)
     except BaseException:
-        cluster.down()
+        if cluster.began:  # what ran before goes on
+            cluster.down()
         raise
     return cluster
 
@@ -123,7 +137,7 @@ class LocalRay:
             ray.init(
                 address="local",
                 include_dashboard=False,
-                log_to_driver=False,
+                log_to_driver=True,  # what activities print and log, for whoever writes them: the folder goes with us
                 logging_level=logging.ERROR,
                 _temp_dir=str(self._folder),
             )
@@ -142,15 +156,17 @@ class LocalRay:
 
 
 def _connect_ray() -> LocalRay | None:
-    """Connect to Ray if this process is not; what it started, when that is a local one of our own."""
-    # Before Ray is imported, because it reads these then: a token, so that nobody else on this machine may join; that
-    # a local Ray listens on the loopback address alone; that it reports to nobody; and that it does not print an essay
-    # into the user's output when an actor dies that is started again.
+    """Connect to Ray if this process is not; what it started, when that is a local one of our own.
+
+    The token is there so that nobody else on this machine may join.
+    """
+    # Before Ray is imported, because it reads its settings then.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     if not os.environ.get("RAY_ADDRESS"):
-        os.environ.setdefault(_BEYOND_LOOPBACK, "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing")
+        for name, value in _LOCAL.items():
+            os.environ.setdefault(name, value)
+        if not sys.stdout.isatty():
+            os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     import ray
 
     if ray.is_initialized():

@@ -8,8 +8,10 @@ from typing import Any
 
 from compensations import Compensation
 from sagas.engine.heads import public_status
-from sagas.kernel.duration import from_ms
+from sagas.errors import HistoryError
+from sagas.kernel.duration import EPOCH, from_ms
 from sagas.kernel.state import Status
+from sagas.store.head import decode_head
 from sagas.store.port import Head
 
 
@@ -67,3 +69,29 @@ def describe(id: str, head: Head) -> Description:
         attributes=dict(head.attributes),
         history_length=head.events,
     )
+
+
+def describe_stored(id: str, stored: bytes, index: str) -> Description:
+    """``describe`` of a stored head that was found through ``index``; never raises, so that a page is always whole.
+
+    No host can run an instance whose head it cannot read, so an operator must see it among those that need help: it is
+    described as parked, with the reason, as far as the index says (the epoch for its start, "" for what is unknown).
+    """
+    try:
+        return describe(id, decode_head(stored))
+    except HistoryError as error:
+        kind, _, value = index.partition(":")
+        return Description(
+            id=id,
+            run_id="",
+            type=value if kind == "type" else "",
+            status=Status(value) if kind == "status" else Status.RUNNING,
+            compensation=Compensation.NONE,
+            parked=str(error),
+            paused=False,
+            waiting_for=(),
+            started=EPOCH,
+            closed=None,
+            attributes={},
+            history_length=0,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import AsyncGenerator, Iterable
@@ -18,6 +19,7 @@ from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 from sagas.store.memory import MemoryStore
 from sagas.store.port import Store
+from sagas.telemetry.environment import exporter_from_environment
 
 
 @asynccontextmanager
@@ -39,7 +41,8 @@ async def embedded(
     store: Store = MemoryStore(namespace, clock.now_ms) if url is None else await open_store(url, namespace)
     owner = f"embedded-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     settings = HostSettings(owner=owner, lease_ms=None if url is None else 4000, residents=residents)
-    host = Host(store, registry, clock, settings)
+    again = None if url is None else functools.partial(open_store, url, namespace)
+    host = Host(store, registry, clock, settings, open_store=again, exporter=exporter_from_environment())
     executor = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
     client = Client(store, learn=registry.add_type)
     try:

@@ -14,7 +14,7 @@ from sagas.kernel.events import Event
 from sagas.kernel.handlers import MARK, Handler, handler_args, handler_name
 from sagas.kernel.saga import SagaType
 from sagas.payloads import decode
-from sagas.store.port import Admission
+from sagas.store.port import Admission, Admitted
 from sagas.telemetry.caller import current_traceparent
 
 R = TypeVar("R")
@@ -44,7 +44,7 @@ class Handle(Generic[R]):
             name=name,
             args=handler_args(signal, args),
         )
-        await self._send(message)
+        await self.send(message)
 
     async def query(self, query: Callable[[Any, *Ts], R_co] | str, *args: *Ts) -> R_co:
         """Ask a query of the instance's present state (of an ended one, its last).
@@ -67,19 +67,19 @@ class Handle(Generic[R]):
 
     async def cancel(self, reason: str = "") -> None:
         """Ask the run to cancel: ``CancelledError`` at its current await, open scopes undone."""
-        await self._send(Cancel(message_id=new_message_id(None), reason=reason))
+        await self.send(Cancel(message_id=new_message_id(None), reason=reason))
 
     async def terminate(self, reason: str = "") -> None:
         """End the run at once: no code runs, nothing is undone."""
-        await self._send(Terminate(message_id=new_message_id(None), reason=reason))
+        await self.send(Terminate(message_id=new_message_id(None), reason=reason))
 
     async def pause(self, by: str = "") -> None:
         """Run no code of it until ``resume()``; messages and results are still recorded."""
-        await self._send(Pause(message_id=new_message_id(None), by=by))
+        await self.send(Pause(message_id=new_message_id(None), by=by))
 
     async def resume(self, by: str = "") -> None:
         """Let a paused run, or a parked one whose cause is gone, go on."""
-        await self._send(Resume(message_id=new_message_id(None), by=by))
+        await self.send(Resume(message_id=new_message_id(None), by=by))
 
     async def describe(self) -> Description:
         """Its status, and what it waits for. Raises: SagaNotFound."""
@@ -89,18 +89,22 @@ class Handle(Generic[R]):
         """Every event of the run so far. Raises: SagaNotFound, HistoryError."""
         return await self._access.history(self.id, self.run_id)
 
-    async def _send(self, message: Message) -> None:
+    async def send(self, message: Message, remembered_as: str | None = None) -> Admitted:
+        """Send any message; returns how it was admitted, once it is durable.
+
+        ``remembered_as``: the id under which the store remembers it, where that is not the message's own.
+        Raises: SagaNotFound, SagaClosed, Overloaded, StoreUnavailable.
+        """
         admission = Admission(
             id=self.id,
             kind="message",
-            message_id=message.message_id,
+            message_id=remembered_as or message.message_id,
             mail=encode_message(message),
             run_id=self.run_id or "",
         )
         if isinstance(message, Resume | Cancel | Terminate):
-            await self._access.lift(admission)
-        else:
-            await self._access.admit(admission)
+            return await self._access.lift(admission)
+        return await self._access.admit(admission)
 
     def __repr__(self) -> str:
         return f"<saga {self.id!r}>"

@@ -43,7 +43,7 @@ async def drive(client: Client, plan: Plan, cast: Sequence[Script], advance: Adv
         await asyncio.to_thread(wire.order, plan.service, fault)
     handles = {script.user: await _sign_up(client, plan, script) for script in cast}
     await _react(plan.service, handles, [script for script in cast if _waits_for_something(script)], advance)
-    return [await handles[script.user].result() for script in cast]
+    return [await delivered(handles[script.user].result) for script in cast]
 
 
 async def _sign_up(client: Client, plan: Plan, script: Script) -> Handle[SubscriptionResult]:

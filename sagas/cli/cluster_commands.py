@@ -1,4 +1,4 @@
-"""``sagas dev``, ``up`` and ``down``: hosts and workers on Ray, and for ``dev`` the Redis below them.
+"""``sagas dev``, ``up`` and ``down``: hosts and workers on Ray; for ``dev`` also a Redis and the HTTP API.
 
 Law: everything that can be wrong on the command line is seen before anything is started; what was started here is taken
 down here, in the opposite order.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from sagas.cli.foreground import endings_as_interrupts, held_back, run_until_signalled
+from sagas.cli.http_command import api_beside, socket_beside
 from sagas.cli.live import Live
 from sagas.cli.show import say, stdout, tell
 from sagas.cli.target import address_of, modules_of
@@ -26,12 +28,15 @@ from sagas.kernel.registry import Registry
 from sagas.server import EmbeddedServer, redact, resolve_url
 from sagas.server.url import DATA
 
+Api = Callable[[], AbstractAsyncContextManager[str]]
+"""Serves the HTTP API within its block; gives where it is."""
+
 
 def dev(args: argparse.Namespace) -> int:
     """Run everything in the foreground."""
     registry = _checked(args)
-    with endings_as_interrupts(), _interruptible(), _server(args) as url:
-        _serve(args, registry, url)
+    with socket_beside(args.http_port) as listening, endings_as_interrupts(), _interruptible(), _server(args) as url:
+        _serve(args, registry, url, lambda: api_beside(listening, url, args.namespace))
     return OK
 
 
@@ -91,7 +96,7 @@ def _server(args: argparse.Namespace) -> Iterator[str]:
         yield server.url
 
 
-def _serve(args: argparse.Namespace, registry: Registry, url: str) -> None:
+def _serve(args: argparse.Namespace, registry: Registry, url: str, api: Api | None = None) -> None:
     """Bring the cluster up, show what happens until a signal, take it down."""
     ray = os.environ.get("RAY_ADDRESS")
     tell(f"ray      {f'connecting to {ray}' if ray else 'starting one of its own'}; this takes a few seconds ...")
@@ -103,21 +108,22 @@ def _serve(args: argparse.Namespace, registry: Registry, url: str) -> None:
         tell(f"hosts    {_pids(cluster.hosts())}")
         tell(f"workers  {_pids(cluster.workers())}")
         tell(f"sagas    {', '.join(registry.saga_names)}")
-        run_until_signalled(_watch(url, args, registry))
+        run_until_signalled(_watch(url, args, registry, api))
         tell("stopping; Ctrl-C again breaks it off ...")
 
 
-async def _watch(url: str, args: argparse.Namespace, registry: Registry) -> None:
-    store = await open_store(url, args.namespace)
-    try:
+async def _watch(url: str, args: argparse.Namespace, registry: Registry, api: Api | None) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        store = await open_store(url, args.namespace)
+        stack.push_async_callback(store.close)
         live = Live(store, stdout())
         await live.begin()
+        if api is not None:
+            tell(f"http     {await stack.enter_async_context(api())}")
         tell("ready    Ctrl-C ends it; in a second terminal, in this folder:")
         for line in _next_steps(registry, _way_to(args)):
             tell(f"  {line}")
         await live.run()
-    finally:
-        await store.close()
 
 
 def _pids(actors: list[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from sagas.kernel.events import Activated, Event
 from sagas.kernel.failure import Failure
 from sagas.payloads import decode
 
-_ONLY_FOR_MACHINES = frozenset({"id", "run_id", "message_id", "trace", "scope", "errors"})
+_ONLY_FOR_MACHINES = frozenset({"id", "run_id", "message_id", "trace", "trace_mode", "scope", "errors", "started_ms"})
 _PLUMBING = (Activated,)
 """Events that tell a person nothing; their places in the history still count."""
 
@@ -58,7 +58,7 @@ def _value(name: str, value: Any) -> Any:
     if name == "errors":
         return [
             {"attempt": attempt, "at": from_ms(at_ms).isoformat(), "cause_type": cause_type, "message": message}
-            for attempt, at_ms, cause_type, message in value
+            for attempt, at_ms, cause_type, message, *_ in value
         ]
     return value
 

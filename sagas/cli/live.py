@@ -16,11 +16,10 @@ from rich.text import Text
 from sagas.cli.show import status_text
 from sagas.cli.text import one_line
 from sagas.client import Client
-from sagas.description import Description, describe
+from sagas.description import Description, describe_stored
 from sagas.engine.heads import decode_notice
 from sagas.errors import SagaError, StoreUnavailable
 from sagas.kernel.state import Status
-from sagas.store.head import decode_head
 from sagas.store.keys import Keys
 from sagas.store.port import SHARDS, Store
 from sagas.telemetry.tree import duration
@@ -52,7 +51,7 @@ class Live:
         await asyncio.gather(*(self._store.subscribe(channel, self._on_notice) for channel in channels))
         self._running = await self._running_now()
         found = await self._described(self._running)
-        self._open.update((each.run_id, _state(each)) for each in found)
+        self._open.update((_run(each), _state(each)) for each in found)
         self._parked = {each.id for each in found if each.parked is not None}
         if found:
             parked = f", {len(self._parked)} of them parked (`sagas list \"parked != ''\"`)" if self._parked else ""
@@ -108,15 +107,16 @@ class Live:
     async def _described(self, ids: set[str]) -> list[Description]:
         names = sorted(ids)
         heads = await self._store.heads(names)
-        found = [describe(id, decode_head(head)) for id, head in zip(names, heads, strict=True) if head is not None]
+        stored = zip(names, heads, strict=True)
+        found = [describe_stored(id, head, f"status:{_RUNNING}") for id, head in stored if head is not None]
         return sorted(found, key=lambda each: each.started)
 
     async def _look(self, ids: set[str]) -> None:
         for found in await self._described(ids):
-            if found.run_id in self._ended:
+            if _run(found) in self._ended:
                 continue
             state = _state(found)
-            before = self._open.get(found.run_id)
+            before = self._open.get(_run(found))
             if before is None:
                 self._line(found.started, Text("started", "cyan"), found)
             if state != (before or _RUNNING):
@@ -142,10 +142,10 @@ class Live:
 
     def _remember(self, found: Description, state: str) -> None:
         if found.closed is None:
-            self._open[found.run_id] = state
+            self._open[_run(found)] = state
         else:
-            self._open.pop(found.run_id, None)
-            self._ended[found.run_id] = None
+            self._open.pop(_run(found), None)
+            self._ended[_run(found)] = None
             if len(self._ended) > _REMEMBERED:
                 self._ended.popitem(last=False)
         (self._parked.add if found.parked is not None else self._parked.discard)(found.id)
@@ -162,6 +162,11 @@ class Live:
             ),
             soft_wrap=True,
         )
+
+
+def _run(found: Description) -> str:
+    """Which run it is; one that cannot be read has no run id."""
+    return found.run_id or found.id
 
 
 def _state(found: Description) -> str:

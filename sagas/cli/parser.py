@@ -18,12 +18,14 @@ from sagas.cli.syntax import (
     add_store,
     command,
     count,
+    port,
 )
 
 COMMANDS: Final = {
     "dev": ("sagas.cli.cluster_commands", "dev"),
     "up": ("sagas.cli.cluster_commands", "up"),
     "down": ("sagas.cli.cluster_commands", "down"),
+    "http": ("sagas.cli.http_command", "http"),
     "start": ("sagas.cli.start_commands", "start"),
     "execute": ("sagas.cli.start_commands", "execute"),
     "result": ("sagas.cli.start_commands", "result"),
@@ -85,7 +87,7 @@ def _add_cluster_commands(commands: Any) -> None:
     dev = command(
         commands,
         "dev",
-        "run everything here: a Redis of its own, hosts and workers on a local Ray",
+        "run everything here: a Redis of its own, hosts and workers on a local Ray, the HTTP API",
         "Runs until Ctrl-C, and shows what the sagas do. The data stays in the data folder, so that the next "
         "`sagas dev` goes on where this one stopped.",
         [
@@ -109,6 +111,12 @@ def _add_cluster_commands(commands: Any) -> None:
         each.add_argument("--hosts", type=count, default=2, metavar="N", help="processes that run sagas (2)")
         each.add_argument("--workers", type=count, default=4, metavar="N", help="processes that run activities (4)")
     add_namespace(dev)
+    dev.add_argument(
+        "--http-port",
+        type=port,
+        metavar="PORT",
+        help="where the HTTP API listens on 127.0.0.1 (8233, or a free one when that is taken)",
+    )
     down = command(
         commands,
         "down",
@@ -119,6 +127,26 @@ def _add_cluster_commands(commands: Any) -> None:
     )
     down.add_argument("--data", type=Path, default=None, metavar="FOLDER", help="stop the Redis on this data folder")
     add_namespace(down)
+    _add_http_command(commands)
+
+
+def _add_http_command(commands: Any) -> None:
+    http = command(
+        commands,
+        "http",
+        "serve the HTTP API: start, signal, ask and watch sagas with JSON",
+        "Needs the Redis alone, and no host. Runs until Ctrl-C. On an address that other machines can reach it needs a "
+        "token: in a file (--token-file) or in SAGAS_HTTP_TOKEN, never on the command line.",
+        [
+            "sagas http",
+            "SAGAS_HTTP_TOKEN=$(openssl rand -hex 32) sagas http --host 0.0.0.0 --url redis://HOST:6379/0",
+            """curl http://127.0.0.1:8233/v1/sagas --json '{"type": "book_trip", "args": [{"city": "Rome"}]}'""",
+        ],
+    )
+    http.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)")
+    http.add_argument("--port", type=port, default=8233, metavar="PORT", help="the port; 0 takes a free one (8233)")
+    http.add_argument("--token-file", type=Path, metavar="FILE", help="a file with the token that clients must send")
+    add_store(http)
 
 
 # --- start and wait

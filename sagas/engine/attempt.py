@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from compensations import Outcome
 from sagas.engine.clock import Clock
-from sagas.engine.context import Step, running_step
+from sagas.engine.context import Step, enter
 from sagas.engine.steps import StepReport, StepTask
-from sagas.errors import PayloadError
+from sagas.errors import ArgumentMismatch, PayloadError
 from sagas.kernel.activity import Activity
 from sagas.kernel.duration import from_ms
 from sagas.kernel.failure import Failure
@@ -48,7 +48,13 @@ class AttemptRunner:
         if activity is None:
             return _report(task, None, _unknown(task.activity), started_ms, started_ms, never_ran=True)
         try:
-            result = await self._call(activity, task, started_ms)
+            args, kwargs = activity.signature.decode(task.args)
+        except (PayloadError, ArgumentMismatch) as error:
+            # As of an unknown activity: a worker with other code may make it.
+            return _report(task, None, _undecodable(activity, error), started_ms, started_ms, never_ran=True)
+        try:
+            call = functools.partial(self._registry.function_of(activity), *args, **kwargs)
+            result = await self._outcome(call, task, started_ms)
         except asyncio.CancelledError:
             failure = Failure.cancelled(Outcome.UNKNOWN)
         except BaseException as error:
@@ -61,23 +67,23 @@ class AttemptRunner:
             return _report(task, result, None, started_ms, self._clock.now_ms())
         return _report(task, None, failure, started_ms, self._clock.now_ms())
 
-    async def _call(self, activity: Activity[..., Any], task: StepTask, started_ms: int) -> bytes | Failure:
-        args, kwargs = activity.signature.decode(task.args)
+    async def _outcome(self, call: functools.partial[Any], task: StepTask, started_ms: int) -> bytes | Failure:
         deadline_ms = None if task.timeout_ms is None else started_ms + task.timeout_ms
-        running_step.set(
-            Step(
-                saga_id=task.id,
-                run_id=task.run_id,
-                step_id=task.step,
-                attempt=task.attempt,
-                idempotency_key=task.idempotency_key,
-                undo_of=task.undo_of_key,
-                deadline=None if deadline_ms is None else from_ms(deadline_ms),
-            )
+        step = Step(
+            saga_id=task.id,
+            run_id=task.run_id,
+            step_id=task.step,
+            attempt=task.attempt,
+            idempotency_key=task.idempotency_key,
+            undo_of=task.undo_of_key,
+            deadline=None if deadline_ms is None else from_ms(deadline_ms),
+            traceparent=task.trace,
         )
+        context = contextvars.copy_context()
+        context.run(enter, step)
         async with self._clock.timeout(task.timeout_ms) as limit:
             try:
-                value = await self._ended(self._begun(activity, args, kwargs), limit)
+                value = await self._ended(self._begun(call, context), limit)
             except asyncio.CancelledError:
                 if not limit.expired():
                     raise
@@ -88,14 +94,11 @@ class AttemptRunner:
             # It would be no better next time, and the work is done: another attempt could only do it twice.
             return Failure.of(error).asking(final=True, retry_after_ms=None)
 
-    def _begun(self, activity: Activity[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Work:
-        """The activity's function at work: as a task of its own, or in a thread."""
+    def _begun(self, call: functools.partial[Any], context: contextvars.Context) -> _Work:
+        """The activity's function at work in ``context``: as a task of its own, or in a thread."""
         loop = asyncio.get_running_loop()
-        function = self._registry.function_of(activity)
-        if inspect.iscoroutinefunction(function):
-            return _Work(loop.create_task(function(*args, **kwargs)), stoppable=True)
-        call = functools.partial(function, *args, **kwargs)
-        context = contextvars.copy_context()
+        if inspect.iscoroutinefunction(call):
+            return _Work(loop.create_task(call(), context=context), stoppable=True)
         return _Work(loop.run_in_executor(self._threads, context.run, call), stoppable=False)
 
     async def _ended(self, work: _Work, limit: asyncio.Timeout) -> Any:
@@ -136,6 +139,16 @@ def _unknown(name: str) -> Failure:
         kind="error",
         cause_type="UnknownActivity",
         message=f"no activity {name!r} is registered here: declare it in a module given to this process",
+        outcome=Outcome.NONE,
+    )
+
+
+def _undecodable(activity: Activity[..., Any], error: Exception) -> Failure:
+    return Failure(
+        kind="error",
+        cause_type="UndecodableArguments",
+        message=f"{activity.signature} was not called, since its arguments cannot be decoded here: {error}. Start "
+        "workers whose code takes what was recorded, or cancel the saga",
         outcome=Outcome.NONE,
     )
 

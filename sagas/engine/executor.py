@@ -25,6 +25,13 @@ class Executor(Protocol):
         """Ask running attempts to stop; each still reports."""
         ...
 
+    async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
+        """Which of these attempts, dispatched by another host or an earlier process, are still known: each reports.
+
+        The others will never report.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -35,16 +42,22 @@ class InProcessExecutor:
         self._runner = runner
         self._deliver = deliver
         self._running: dict[StepKey, asyncio.Task[StepReport]] = {}
+        self._attempts: dict[StepKey, int] = {}
 
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         for task in tasks:
             running = asyncio.get_running_loop().create_task(self._runner.run(task))
             self._running[task.key] = running
+            self._attempts[task.key] = task.attempt
             running.add_done_callback(functools.partial(self._ended, task))
+
+    async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
+        """What runs here since before the shard was lost and taken again."""
+        return {task.key for task in tasks if self._attempts.get(task.key) == task.attempt}
 
     def _ended(self, task: StepTask, running: asyncio.Task[StepReport]) -> None:
         if self._running.get(task.key) is running:
-            del self._running[task.key]
+            del self._running[task.key], self._attempts[task.key]
         # Cancelled before its first line ran, the coroutine could report nothing itself.
         self._deliver([withdrawn(task) if running.cancelled() else running.result()])
 

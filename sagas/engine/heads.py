@@ -62,10 +62,17 @@ def index_names(head: Head) -> set[str]:
 
 def index_changes(before: Head | None, after: Head) -> tuple[tuple[str, int | None], ...]:
     """Index entries to add (with the start time as score) and to remove."""
+    if before is not None and _indexed(before) == _indexed(after):
+        return ()
     old = set() if before is None else index_names(before)
     new = index_names(after)
     added = [(name, after.started_ms) for name in sorted(new - old)]
     return (*added, *((name, None) for name in sorted(old - new)))
+
+
+def _indexed(head: Head) -> tuple[object, ...]:
+    """All that ``index_names`` looks at."""
+    return head.status, head.type, bool(head.parked), head.compensation
 
 
 def notice_of(id: str, run_id: str) -> bytes:

@@ -14,21 +14,24 @@ from typing import Any
 
 from sagas.engine.clock import Clock
 from sagas.engine.executor import Executor
+from sagas.engine.exporting import Exporter, Exporting
 from sagas.engine.flush import Flush, Written
 from sagas.engine.leases import Leases
-from sagas.engine.message import Reply, decode_message
+from sagas.engine.loading import DEFECT, Loading
+from sagas.engine.message import Reply, Reported, decode_message
+from sagas.engine.relay import Relay
+from sagas.engine.renewal import OpenStore, RenewalThread
 from sagas.engine.resident import Due, Effects, Input, MailInput, Resident, Turn
-from sagas.engine.shard import Shard, entry_order
-from sagas.engine.steps import StepKey, StepReport
+from sagas.engine.shard import Shard, refuse_reports
+from sagas.engine.steps import StepKey, StepReport, decode_report
 from sagas.engine.sweeper import Sweeper
 from sagas.errors import HistoryError, StoreUnavailable
 from sagas.kernel.registry import Registry
 from sagas.store.keys import shard_of
-from sagas.store.port import Claim, Loaded, Mail, Store
+from sagas.store.mailbox import place_of
+from sagas.store.port import Claim, Mail, Store
 
 log = logging.getLogger("sagas.engine")
-
-_DEFECT = "an internal error, see the host's log"
 
 OnCommitted = Callable[[Turn], None]
 """Told of every turn that was made durable, in order; must return at once."""
@@ -56,7 +59,14 @@ class Host:
         clock: Clock,
         settings: HostSettings,
         on_committed: OnCommitted = lambda _turn: None,
+        *,
+        open_store: OpenStore | None = None,
+        exporter: Exporter | None = None,
     ) -> None:
+        """``open_store``: how a thread connects that renews the leases; without it the host's own loop renews them.
+
+        ``exporter``: where durable turns go, each at least once whatever dies.
+        """
         self.registry = registry
         self._store = store
         self._clock = clock
@@ -67,20 +77,24 @@ class Host:
         self._stopped = False
         self._draining = False
         self._turning = False
-        self._loads: dict[str, None] = {}
         self._in_flight: dict[StepKey, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()
-        self._load_wanted = asyncio.Event()
         self._timer_wanted = asyncio.Event()
         self._mail_wanted = asyncio.Event()
         self._quiet = asyncio.Event()
-        self._loading = False
+        self._loading = Loading(store, clock, self, self._shards, self._in_flight, self._resident)
+        self._exporter = exporter
+        self._exporting = None if exporter is None else Exporting(exporter, store, self._shards, self._want_flush)
+        self._relay = Relay(store, self._shards, self._feed, self._run_errand, self._check_quiet)
         self._flush = Flush(store, self, self._is_stopping)
         self._flush.on_rest = self._check_quiet
         ttl_ms = settings.lease_ms or 2**40
-        self._leases = Leases(store, _Holder(self), settings.owner, ttl_ms, self._is_stopping)
-
+        holder = _Holder(self)
+        self._leases = Leases(store, holder, settings.owner, ttl_ms, self._is_stopping, renews=open_store is None)
+        self._renewal: RenewalThread | None = None
+        if open_store is not None:
+            self._renewal = RenewalThread(open_store, settings.owner, ttl_ms, self.claims, holder.not_renewed)
         self._sweeper = Sweeper(store, clock, self._shards.__contains__, self._wake, settings.sweep_s)
 
     # --- life
@@ -91,10 +105,17 @@ class Host:
         Raises: StoreUnavailable.
         """
         self._executor = executor
+        if self._exporting is not None:
+            self._exporting.start()
         await self._leases.balance()
-        loops = [self._flush.run, self._mail_loop, self._timer_loop, self._load_loop]
+        loops = [self._flush.run, self._mail_loop, self._timer_loop, self._load_loop, self._relay_loop]
         if self._settings.lease_ms is not None:
             loops += [self._leases.run, self._sweeper.run]
+        if self._exporting is not None:
+            loops.append(self._export_loop)
+        if self._renewal is not None:
+            self._renewal.start()
+            loops.append(self._renewal.beat)
         self._tasks = [asyncio.get_running_loop().create_task(self._supervised(each)) for each in loops]
 
     async def stop(self, grace_s: float = 10.0) -> None:
@@ -108,6 +129,10 @@ class Host:
         finally:
             self.kill()  # also when the caller lost patience: a host that only drains would hold its shards for ever
         await asyncio.gather(*self._tasks, *self._errands, return_exceptions=True)
+        if self._renewal is not None:
+            await self._renewal.ended()
+        if self._exporting is not None:
+            await self._exporting.stop()
 
     async def _hand_back(self, grace_s: float) -> None:
         try:
@@ -125,6 +150,8 @@ class Host:
     def kill(self) -> None:
         """End as a crash would: nothing more is written or released."""
         self._stopped = True
+        if self._renewal is not None:
+            self._renewal.stop()
         for task in (*self._tasks, *self._errands):
             task.cancel()
         for shard in self._shards.values():
@@ -161,17 +188,21 @@ class Host:
 
     def claims(self) -> list[Claim]:
         """Of the shards it owns."""
-        return [shard.claim for shard in self._shards.values()]
+        return [shard.claim for shard in list(self._shards.values())]  # a copy: it is also asked for on another thread
 
     # --- shards come and go
 
     async def take(self, claim: Claim) -> None:
         """A shard is ours: look at its mail, its timers and what was in flight; sleepers stay asleep."""
         busy = await self._store.busy(claim.shard)  # first: a shard is taken with all of it, or at the next round
-        shard = self._shards[claim.shard] = Shard(claim=claim, sequence=claim.sequence)
+        shard = Shard(claim=claim, sequence=claim.sequence)
+        if self._exporting is not None:
+            await self._exporting.claimed(shard)
+        self._shards[claim.shard] = shard
         shard.next_due_ms = self._clock.now_ms()
         for id in busy:
             self._want_load(shard, id)
+        self._relay.want(shard)
         self._timer_wanted.set()
         self._mail_wanted.set()
 
@@ -182,6 +213,13 @@ class Host:
             del self._shards[shard.number]
             self._forget(shard)
 
+    def doubt(self, *shards: Shard) -> None:
+        """The store does not know our lease, or was away: the next flush finds out whether they are ours, and whole.
+
+        Only a commit can tell: a store that went back to before our claim gives the shard back.
+        """
+        self._flush.doubt(shards or self._shards.values())
+
     async def give_up(self, shards: set[int]) -> list[Claim]:
         """Commit what is open of these shards and drop them."""
         await self._flush.once()
@@ -191,9 +229,11 @@ class Host:
         return [shard.claim for shard in given]
 
     def _forget(self, shard: Shard) -> None:
-        """Its steps in flight are the next owner's too: their reports go there, also if that is this host again."""
+        """Its steps in flight are the next owner's too: it asks for them, also if that is this host again."""
         shard.forget()
-        self._in_flight = {key: n for key, n in self._in_flight.items() if shard_of(key.id) != shard.number}
+        self._relay.forget(shard)
+        for key in [key for key in self._in_flight if shard_of(key.id) == shard.number]:
+            del self._in_flight[key]
         self._check_quiet()
 
     def _owned(self, id: str) -> Shard | None:
@@ -210,6 +250,7 @@ class Host:
                 await self.read_mail(self._settings.mail_block_ms)
             except StoreUnavailable as error:
                 log.warning("the mailbox cannot be read: %s", error)
+                self.doubt()
                 await asyncio.sleep(0.2)
 
     async def read_mail(self, block_ms: int) -> int:
@@ -226,25 +267,34 @@ class Host:
             if self._shards.get(mail.shard) is not shard:
                 continue
             # Two readers may have asked at once; an entry is taken once.
-            if entry_order(mail.entry) <= entry_order(shard.read_upto):
+            if place_of(mail.entry) <= place_of(shard.read_upto):
                 continue
             shard.read_upto = mail.entry
             new += 1
             try:
-                self._feed(shard, mail.id, MailInput(mail.entry, decode_message(mail.body)))
+                each = _mail_input(mail)
+                if each.report is not None:
+                    self._ended(each.report)
+                self._feed(shard, mail.id, each)
             except HistoryError as error:
                 log.warning("mail %s for %r stays in the mailbox: %s", mail.entry, mail.id, error)
         return new
 
     def deliver(self, reports: Sequence[StepReport]) -> None:
-        """Take what became of steps. Reports of shards that are another's are dropped: it asks again."""
+        """Take what became of steps. Reports of shards that are another's are refused: it asks, or reads its mail."""
         for report in reports:
-            if self._in_flight.get(report.key) == report.attempt:
-                del self._in_flight[report.key]
+            self._ended(report)
             shard = self._owned(report.id)
             if shard is not None:
                 self._feed(shard, report.id, report)
+            else:
+                refuse_reports((report,))
         self._check_quiet()
+
+    def _ended(self, report: StepReport) -> None:
+        key = report.key
+        if self._in_flight.get(key, report.attempt + 1) <= report.attempt:
+            del self._in_flight[key]
 
     def _feed(self, shard: Shard, id: str, each: Input) -> None:
         resident = shard.residents.get(id)
@@ -270,54 +320,34 @@ class Host:
     # --- loading
 
     def _want_load(self, shard: Shard, id: str) -> None:
-        shard.waiting.setdefault(id, [])
-        self._loads[id] = None
         self._quiet.clear()
-        self._load_wanted.set()
+        self._loading.want(shard, id)
 
     async def _load_loop(self) -> None:
-        while not self._stopped:
-            await self._load_wanted.wait()
-            self._load_wanted.clear()
-            while self._loads and not self._stopped:
-                ids = list(self._loads)[:500]
-                self._loading = True
-                try:
-                    await self._load(ids)
-                except StoreUnavailable as error:
-                    log.warning("%d instances cannot be loaded: %s", len(ids), error)
-                    await asyncio.sleep(0.2)
-                finally:
-                    self._loading = False
-            self._check_quiet()
+        assert self._executor is not None, "set by start"
+        await self._loading.run(self._executor, self._is_stopping, self._run_errand)
 
-    async def _load(self, ids: list[str]) -> None:
-        for id, loaded in await self._loaded(ids):
-            self._loads.pop(id, None)
-            shard = self._owned(id)
-            if shard is None or id not in shard.waiting or id in shard.residents:
-                continue
-            resident = Resident(id, self.registry)
-            try:
-                resident.load(loaded, self._clock.now_ms(), self._runs)
-            except Exception as error:
-                log.exception("instance %r cannot be loaded on this host", id)
-                resident.unreadable = str(error) if isinstance(error, HistoryError) else _DEFECT
-            # Before what the load takes for lost: a report that has just come settles its attempt first.
-            resident.inputs[:0] = shard.waiting.pop(id)
-            shard.residents[id] = resident
-            self._make_dirty(shard, id)
+    async def _export_loop(self) -> None:
+        assert self._exporting is not None, "else there is no such loop"
+        await self._exporting.run(self._is_stopping)
 
-    async def _loaded(self, ids: list[str]) -> list[tuple[str, Loaded]]:
-        try:
-            return list(zip(ids, await self._store.load(ids), strict=True))
-        except HistoryError:
-            if len(ids) == 1:  # its head cannot be read; whoever decodes this one says so
-                return [(ids[0], Loaded(head=b""))]
-            return [found for id in ids for found in await self._loaded([id])]
+    def _want_flush(self) -> None:
+        self._flush.want()
 
-    def _runs(self, key: StepKey, attempt: int) -> bool:
-        return self._in_flight.get(key) == attempt
+    async def _relay_loop(self) -> None:
+        await self._relay.run(self._is_stopping)
+
+    def _resident(self, id: str) -> Resident:
+        if self._exporter is None:
+            return Resident(id, self.registry)
+        exporter = self._exporter
+        return Resident(
+            id, self.registry, traceparent=exporter.traceparent, message_traceparent=exporter.message_traceparent
+        )
+
+    def loaded(self, shard: Shard, resident: Resident) -> None:
+        """It is in memory, with what waited for it."""
+        self._make_dirty(shard, resident.id)
 
     # --- turns
 
@@ -343,13 +373,16 @@ class Host:
 
     def _turn_one(self, shard: Shard, resident: Resident, now_ms: int) -> None:
         shard.residents.move_to_end(resident.id)
+        inputs = tuple(resident.inputs)
         try:
             turn = resident.turn(now_ms, run=not self._draining)
         except Exception:
             # A defect of ours, not of the saga: its mail stays in the mailbox, and nobody else waits for it.
             log.exception("instance %r cannot be run on this host", resident.id)
-            resident.unreadable, resident.dropped = _DEFECT, True
+            resident.unreadable, resident.dropped = DEFECT, True
+            refuse_reports(inputs)
             return
+        refuse_reports(turn.refused)
         turn.read_upto = shard.read_upto
         resident.dropped = turn.drop
         resident.in_commit += 1
@@ -360,11 +393,17 @@ class Host:
     # --- the flush's owner
 
     def shards_to_flush(self) -> list[Shard]:
-        """Those with turns to write or to answer."""
-        return [shard for shard in self._shards.values() if shard.turns]
+        """Those with turns to write or to answer, or with marks to remove."""
+        return [shard for shard in self._shards.values() if shard.turns or (shard.export and shard.export.removable)]
 
     def release(self, shard: Shard, written: Written) -> None:
         """The turns are durable: do what they wanted done."""
+        for _, turn in written:
+            for each in turn.inputs:
+                if isinstance(each, StepReport) and each.receipt is not None:
+                    each.receipt.settled()
+        if self._exporting is not None:
+            self._exporting.committed(shard, [turn for _, turn in written])
         if self._shards.get(shard.number) is not shard:
             return
         effects = Effects()
@@ -373,7 +412,11 @@ class Host:
             effects.dispatch += turn.effects.dispatch
             effects.cancel += turn.effects.cancel
             effects.replies += turn.effects.replies
+            if turn.sent:
+                self._relay.committed(shard, turn.sent)
             if turn.transition is not None:
+                if turn.transition.outbox:
+                    self._relay.want(shard)
                 shard.due_in_hand.discard(resident.id)  # else its entry stays as it is: not to be taken again and again
                 shard.due_by(turn.transition.timer_ms)
                 self._on_committed(turn)
@@ -397,6 +440,8 @@ class Host:
 
     async def redo(self, shard: Shard, written: Written, ids: frozenset[str]) -> None:
         """A run wanted to end while newer mail for it waits: load it again, with that mail; the rest is sent again."""
+        if shard.export is not None:
+            shard.export.refused()
         again: Written = []
         for resident, turn in written:
             if resident.id in ids:
@@ -488,12 +533,15 @@ class Host:
     def _errand_done(self, errand: asyncio.Task[None]) -> None:
         self._errands.discard(errand)
         if not errand.cancelled() and (error := errand.exception()) is not None:
-            log.warning("a reply was not sent: %s", error)
+            if not isinstance(error, StoreUnavailable):
+                log.error("an errand of host %s failed", self._settings.owner, exc_info=error)
+            else:
+                log.warning("a reply was not sent: %s", error)
         self._check_quiet()
 
     def _still(self) -> bool:
         """Whether the host itself has nothing to do; steps may be in flight."""
-        busy = self._turning or self._loads or self._loading or self._errands
+        busy = self._turning or self._loading.busy or self._relay.busy or self._errands
         return not busy and not self._flush.in_flight and not any(s.turns or s.dirty for s in self._shards.values())
 
     def _check_quiet(self) -> None:
@@ -527,6 +575,13 @@ class Host:
                     return
 
 
+def _mail_input(mail: Mail) -> MailInput:
+    """Raises: HistoryError when the body is damaged, or of a newer version."""
+    message = decode_message(mail.body)
+    report = decode_report(message.report) if isinstance(message, Reported) else None
+    return MailInput(mail.entry, message, report)
+
+
 class _Holder:
     """What the leases see of a host (they name shards by number)."""
 
@@ -536,7 +591,7 @@ class _Holder:
         self.take = host.take
         self.give_up = host.give_up
 
-    def lose(self, shard: int, why: str) -> None:
-        owned = self._host._shards.get(shard)
-        if owned is not None:
-            self._host.lose(owned, why)
+    def not_renewed(self, claim: Claim) -> None:
+        owned = self._host._shards.get(claim.shard)
+        if owned is not None and owned.claim == claim:  # else it was lost, or claimed anew, in the meantime
+            self._host.doubt(owned)

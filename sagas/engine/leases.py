@@ -27,13 +27,26 @@ class Holder(Protocol):
         """Commit what is open of ``shards`` and drop them; returns their claims for the release."""
         ...
 
-    def lose(self, shard: int, why: str) -> None: ...
+    def not_renewed(self, claim: Claim) -> None:
+        """The store does not know this lease (any more)."""
+        ...
 
 
 class Leases:
     """Claims, renews and hands over shards for one owner."""
 
-    def __init__(self, store: Store, holder: Holder, owner: str, ttl_ms: int, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        holder: Holder,
+        owner: str,
+        ttl_ms: int,
+        stopping: Callable[[], bool],
+        *,
+        renews: bool = True,
+    ) -> None:
+        """``renews`` False: a thread of its own does that (``renewal.py``)."""
+        self._renews = renews
         self._store = store
         self._holder = holder
         self._owner = owner
@@ -52,18 +65,25 @@ class Leases:
     async def balance(self) -> None:
         """One round: renew what is held, release what is too much, claim what is free."""
         members = await self._store.members(self._owner, self._ttl_ms)
-        held = {claim.shard: claim for claim in self._holder.claims()}
-        kept = set(await self._store.renew(list(held.values()), self._owner, self._ttl_ms)) if held else set()
-        for shard in held.keys() - kept:
-            self._holder.lose(shard, "its lease ran out and another host took it")
+        kept = await self._kept()
         share = math.ceil(SHARDS / max(1, len(members)))
         if len(kept) > share:
             too_many = set(sorted(kept)[share:])
             await self._store.release(await self._holder.give_up(too_many), self._owner)
         elif len(kept) < share:
-            await self._claim(share - len(kept), kept, members)
+            await self._claim(share - len(kept), members)
 
-    async def _claim(self, wanted: int, held: set[int], members: list[str]) -> None:
+    async def _kept(self) -> set[int]:
+        held = {claim.shard: claim for claim in self._holder.claims()}
+        if not held or not self._renews:
+            return set(held)
+        kept = set(await self._store.renew(list(held.values()), self._owner, self._ttl_ms))
+        for shard in held.keys() - kept:
+            self._holder.not_renewed(held[shard])
+        return kept
+
+    async def _claim(self, wanted: int, members: list[str]) -> None:
+        held = {claim.shard for claim in self._holder.claims()}
         # Each host begins at another place of the ring, so that hosts that start together do not race for one shard.
         place = members.index(self._owner) if self._owner in members else 0
         start = place * SHARDS // max(1, len(members))

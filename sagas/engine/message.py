@@ -1,6 +1,7 @@
-"""What travels through a mailbox: a client's request to one instance, as msgpack, with explicit integer tags.
+"""What travels through a mailbox: a request to an instance, or a report, as msgpack, with explicit integer tags.
 
-Law: a body is written by a client and read by any later host; fields are added only at the end, with a default.
+Law: a body is written by a client or a worker and read by any later host; fields are added only at the end, and have
+a default.
 """
 
 from __future__ import annotations
@@ -84,7 +85,17 @@ class Pause(Message):
     by: str = ""
 
 
-_KINDS: dict[int, type[Message]] = {kind.TAG: kind for kind in (Start, Signal, Query, Cancel, Terminate, Resume, Pause)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Message):
+    """What became of an attempt whose host was gone; ``report`` as in ``steps.encode_report``."""
+
+    TAG: ClassVar[int] = 8
+    report: bytes
+
+
+_KINDS: dict[int, type[Message]] = {
+    kind.TAG: kind for kind in (Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported)
+}
 
 
 def encode_message(message: Message) -> bytes:

@@ -7,14 +7,15 @@ Law: a transition is built from inputs alone and takes effect in memory at once;
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compensations import Compensation, Outcome
+from sagas.engine.envelope import envelope_of
 from sagas.engine.heads import head_of, index_changes, notice_of
 from sagas.engine.message import Cancel, Message, Pause, Query, Reply, Resume, Signal, Start, Terminate
-from sagas.engine.retrying import Park, RetryAt, after_failure
+from sagas.engine.retrying import Park, RetryAt, after_failure, standing
 from sagas.engine.steps import (
     Attempt,
     StepKey,
@@ -25,13 +26,20 @@ from sagas.engine.steps import (
 )
 from sagas.errors import HistoryError, NondeterminismError, QueryFailed
 from sagas.kernel.activity import StepOptions
+from sagas.kernel.episode import Trail
 from sagas.kernel.events import (
+    CLOSED,
+    EPISODES,
+    NOT_FOUND,
     Activated,
     CancelRequested,
     CompensationCompleted,
     CompensationFailed,
     CompensationScheduled,
     Event,
+    MessageDelivered,
+    MessageRefused,
+    MessageSent,
     Parked,
     Paused,
     Resumed,
@@ -59,10 +67,11 @@ CODE = "code"
 
 @dataclass(frozen=True, slots=True)
 class MailInput:
-    """A message and the mailbox entry it came in."""
+    """A message and the mailbox entry it came in; of ``Reported``, the report."""
 
     entry: str
     message: Message
+    report: StepReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,18 @@ class Due:
     """A timer or a retry of this instance has fallen due."""
 
 
-Input = MailInput | StepReport | Due
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relayed:
+    """What the target's door said of a message that the run had sent; ``entry`` is its place in the outbox."""
+
+    entry: str
+    run_id: str
+    number: int
+    delivered: bool
+    status: str = ""  # refused: how the target's run had ended; "" when there never was one
+
+
+Input = MailInput | StepReport | Due | Relayed
 
 
 @dataclass(slots=True)
@@ -89,19 +109,46 @@ class Turn:
     transition: Transition | None
     effects: Effects
     discard: tuple[str, ...]
+    sent: tuple[str, ...] = ()  # outbox entries that are answered
     run: RunStarted | None = None
     position: int = 0  # index of the first event in the run's history
     events: tuple[Event, ...] = ()
-    opened: Mapping[int, Event] = field(default_factory=dict)  # what ``events`` end: their StepScheduled, TimerSet, ...
+    trail: Trail = field(default_factory=Trail)  # what ``events`` end (their StepScheduled, ...), and their episodes
     inputs: tuple[Input, ...] = ()
+    refused: tuple[Input, ...] = ()  # inputs that it could not apply
     drop: bool = False  # the resident is unusable once this is committed (it parked)
     read_upto: str = "0"  # the last mailbox entry its host had read when the turn was made
+
+
+Traceparent = Callable[[RunStarted, int, int, int], str]
+"""(run, episode, step, attempt) -> W3C traceparent of that attempt's span, for what the activity calls; "" for none."""
+
+
+MessageTraceparent = Callable[[RunStarted, int, int], str]
+"""(run, episode, number) -> W3C traceparent of the span of a message to another instance; "" for none."""
+
+
+def untraced(_run: RunStarted, _episode: int, _step: int, _attempt: int) -> str:
+    """Nobody wants spans."""
+    return ""
+
+
+def untraced_message(_run: RunStarted, _episode: int, _number: int) -> str:
+    """Nobody wants spans."""
+    return ""
 
 
 class Resident:
     """One instance in memory."""
 
-    def __init__(self, id: str, registry: Registry, draw: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        id: str,
+        registry: Registry,
+        draw: Callable[[], float] = random.random,
+        traceparent: Traceparent = untraced,
+        message_traceparent: MessageTraceparent = untraced_message,
+    ) -> None:
         self.id = id
         self.inputs: list[Input] = []
         self.head: Head | None = None
@@ -110,6 +157,8 @@ class Resident:
         self.in_commit = 0  # transitions handed to the flush and not acknowledged yet
         self._registry = registry
         self._draw = draw
+        self._traceparent = traceparent
+        self._message_traceparent = message_traceparent
         self._state = RunState()
         self._instance: Instance | None = None
         self._unapplied = False  # facts are recorded that no code has seen
@@ -118,6 +167,8 @@ class Resident:
         self._facts: list[Event] = []
         self._effects = Effects()
         self._discard: list[str] = []
+        self._sent: list[str] = []
+        self._outbox: list[bytes] = []
         self._notice = False
         self._admits = False
         self.unreadable = ""  # why its history cannot be read; its mail stays in the mailbox
@@ -125,8 +176,8 @@ class Resident:
 
     # --- coming and going
 
-    def load(self, loaded: Loaded, now_ms: int, in_flight: Callable[[StepKey, int], bool]) -> None:
-        """Take over what the store has. Attempts that nobody runs any more are taken up as lost."""
+    def load(self, loaded: Loaded) -> None:
+        """Take over what the store has."""
         if loaded.head is None:
             return
         self.version = len(loaded.chunks)
@@ -140,10 +191,22 @@ class Resident:
             return
         self.attempts = decode_attempts(loaded.steps)
         self._rebuild(history)
+        if self.closed:
+            return
         for step, open_step in self._state.steps.items():
-            attempt = self.attempts.setdefault(step, Attempt(scheduled_ms=open_step.at_ms))
-            if attempt.next_ms == 0 and not in_flight(self.key(step), attempt.number):
-                self.inputs.append(self._lost(step, attempt, now_ms))
+            self.attempts.setdefault(step, Attempt(scheduled_ms=open_step.at_ms))
+
+    def in_flight(self, now_ms: int) -> list[StepTask]:
+        """The attempts that were committed to be made, as they were (to be) dispatched."""
+        return [
+            self._task(self._state.steps[step], attempt.number, now_ms)
+            for step, attempt in self.attempts.items()
+            if attempt.next_ms == 0
+        ]
+
+    def lose(self, step: int, now_ms: int) -> None:
+        """Nobody runs the attempt of this step any more."""
+        self.inputs.append(self._lost(step, self.attempts[step], now_ms))
 
     def _rebuild(self, history: Sequence[Event]) -> None:
         """The fold of the history, and the coroutines where this host has the code for them."""
@@ -200,6 +263,7 @@ class Resident:
         now_ms = max(now_ms, self._state.last_ms)
         taken = self._take()
         self._mail, self._facts, self._discard, self._notice = [], [], [], False
+        self._sent, self._outbox = [], []
         self._effects = Effects()
         queries: list[MailInput] = []
         retried = False
@@ -208,13 +272,20 @@ class Resident:
                 if isinstance(each.message, Query):
                     queries.append(each)
                     self._discard.append(each.entry)
+                elif each.report is not None:
+                    # Its entry goes with the commit of what it leads to, if it leads to anything.
+                    self._discard.append(each.entry)
+                    retried |= self._on_report(each.report, now_ms)
                 else:
                     self._on_mail(each, now_ms)
             elif isinstance(each, Due):
                 retried |= self._on_due(now_ms)
+            elif isinstance(each, Relayed):
+                self._on_relayed(each, now_ms)
             else:
                 retried |= self._on_report(each, now_ms)
-        opened, position = self._opened(), self._state.events
+        self._state.follow()
+        position = self._state.events
         events, drop = self._advance(now_ms, run)
         for query in queries:
             self._answer(query.message)  # type: ignore[arg-type]
@@ -224,31 +295,27 @@ class Resident:
             transition=transition,
             effects=self._effects,
             discard=tuple(self._discard),
+            sent=tuple(self._sent),
             run=self._state.started,
             position=position,
             events=tuple(events),
-            opened=opened,
+            trail=self._state.trail(),
             inputs=tuple(taken),
             drop=drop,
         )
 
-    def _opened(self) -> dict[int, Event]:
-        """What the facts of this turn end, by number."""
-        ended: dict[int, Event] = {}
-        for fact in self._facts:
-            if isinstance(fact, TimerFired):
-                ended[fact.timer] = self._state.timers[fact.timer]
-            elif (step := getattr(fact, "step", None)) is not None:
-                ended[step] = self._state.steps[step]
-        return ended
-
     def _refuse(self) -> Turn:
         """Without a readable history nothing can be applied: answer the queries, leave all else in the mailbox."""
         queries = [each for each in self.inputs if isinstance(each, MailInput) and isinstance(each.message, Query)]
-        self.inputs, self._effects = [], Effects()
+        taken, self.inputs, self._effects = self.inputs, [], Effects()
         for each in queries:
             self._answer(each.message)  # type: ignore[arg-type]
-        return Turn(None, self._effects, tuple(each.entry for each in queries))
+        return Turn(
+            None,
+            self._effects,
+            tuple(each.entry for each in queries),
+            refused=tuple(i for i in taken if i not in queries),
+        )
 
     def _take(self) -> list[Input]:
         """The inputs of this turn: a message that starts another run waits for a turn of its own."""
@@ -266,11 +333,11 @@ class Resident:
         if not facts and not (unapplied and run and not state.held):
             parked = self._park_if_nondeterministic(now_ms)
             return parked, bool(parked)
-        terminated = any(isinstance(fact, RunTerminated) for fact in facts)
-        lifted = any(isinstance(fact, Resumed | CancelRequested) for fact in facts)
-        pausing = any(isinstance(f, Paused) for f in facts) and state.compensation is not Compensation.RUNNING
-        parking = any(isinstance(f, Parked) for f in facts)
-        held = parking or ((state.held or pausing) and not lifted)
+        kinds = {type(fact) for fact in facts}
+        terminated = RunTerminated in kinds
+        lifted = Resumed in kinds or CancelRequested in kinds
+        pausing = Paused in kinds and state.compensation is not Compensation.RUNNING
+        held = Parked in kinds or ((state.held or pausing) and not lifted)
         if self._instance is None or terminated or held or not run:
             if terminated:
                 self._withdraw_all()
@@ -308,10 +375,18 @@ class Resident:
                 self._effects.dispatch.append(self._task(decision, 1, now_ms))
             elif isinstance(decision, StepCancelRequested):
                 self._withdraw(decision.step, now_ms)
+            elif isinstance(decision, MessageSent):
+                self._send(decision)
         if self._state.closed:
             self._effects.cancel.extend(self.key(step) for step in open_before if step in self.attempts)
             self._effects.dispatch.clear()
             self.attempts.clear()
+
+    def _send(self, sent: MessageSent) -> None:
+        """Into the outbox, with the commit that records it: also when the run ends in the same one."""
+        assert self._state.started is not None, "saga code runs in a started run"
+        trace = self._message_traceparent(self._state.started, self._state.episode.number, sent.number)
+        self._outbox.append(envelope_of(self.id, self.run_id, sent, trace).encode())
 
     # --- messages
 
@@ -333,6 +408,7 @@ class Resident:
             return
         self.evict()
         self._state, self.attempts, self.version, self._blocked = RunState(), {}, 0, ""
+        saga_type = self._registry.saga(message.type)
         started = RunStarted(
             self.id,
             message.run_id,
@@ -341,9 +417,9 @@ class Resident:
             message.attributes,
             message.trace,
             message.message_id,
+            EPISODES if saga_type is None else saga_type.trace_mode,
             at_ms=now_ms,
         )
-        saga_type = self._registry.saga(message.type)
         if saga_type is None:
             self._blocked = _no_code(message.type)
         else:
@@ -391,12 +467,27 @@ class Resident:
             return False
         if report.attempt != attempt.number or attempt.next_ms:
             return False
+        attempt.started_ms = report.started_ms
         if report.result is not None:
             del self.attempts[report.step]
             self._facts.append(_completed(open_step, attempt, report.result, now_ms))
             return False
         assert report.failure is not None, "a report has a result or a failure"
         return self._on_failure(open_step, attempt, report.failure, now_ms, never_ran=report.never_ran)
+
+    def _on_relayed(self, relayed: Relayed, now_ms: int) -> None:
+        """A run that has ended, or has heard it already, needs no answer; the outbox needs the entry no more."""
+        self._sent.append(relayed.entry)
+        answered = any(
+            isinstance(f, MessageDelivered | MessageRefused) and f.number == relayed.number for f in self._facts
+        )
+        if relayed.run_id != self.run_id or relayed.number not in self._state.messages or answered:
+            return
+        if relayed.delivered:
+            self._facts.append(MessageDelivered(relayed.number, at_ms=now_ms))
+        else:
+            reason = CLOSED if relayed.status else NOT_FOUND
+            self._facts.append(MessageRefused(relayed.number, reason, relayed.status, at_ms=now_ms))
 
     def _settles(self, step: int) -> bool:
         return any(getattr(fact, "step", None) == step for fact in self._facts)
@@ -472,7 +563,12 @@ class Resident:
             "" if self._state.started is None else self._state.started.type,
             options.local,
             which,
+            self._trace_of(open_step.step, attempt),
         )
+
+    def _trace_of(self, step: int, attempt: int) -> str:
+        started = self._state.started
+        return "" if started is None else self._traceparent(started, self._state.episode.number, step, attempt)
 
     # --- what is written
 
@@ -494,6 +590,7 @@ class Resident:
             admitted=admits,
             closes=state.closed,
             index=index_changes(before, self.head),
+            outbox=tuple(self._outbox),
             notice=notice_of(self.id, self.run_id) if state.closed or self._notice else b"",
         )
         if chunk is not None:
@@ -532,7 +629,11 @@ class Resident:
             return ()
         if self._blocked:
             return ((CODE, self._blocked, state.last_ms),)
-        waits = [("step", step.activity, step.at_ms) for step in state.steps.values()]
+        waits = [
+            ("step", standing(step.activity, self.attempts.get(number)), step.at_ms)
+            for number, step in state.steps.items()
+        ]
+        waits += [("delivery", sent.target, sent.at_ms) for sent in state.messages.values()]
         due = state.next_timer_ms
         if due is not None:
             waits.append(("timer", "", due))
@@ -568,11 +669,12 @@ def _fact_of(message: Message, now_ms: int) -> Event:
 
 def _completed(open_step: OpenStep, attempt: Attempt, result: bytes, now_ms: int) -> Event:
     if isinstance(open_step, CompensationScheduled):
-        return CompensationCompleted(open_step.step, attempt.number, attempt.errors, at_ms=now_ms)
-    return StepCompleted(open_step.step, attempt.number, result, attempt.errors, at_ms=now_ms)
+        return CompensationCompleted(open_step.step, attempt.number, attempt.errors, attempt.started_ms, at_ms=now_ms)
+    return StepCompleted(open_step.step, attempt.number, result, attempt.errors, attempt.started_ms, at_ms=now_ms)
 
 
 def _failed(open_step: OpenStep, attempt: Attempt, failure: Failure, now_ms: int) -> Event:
     kind: Any = CompensationFailed if isinstance(open_step, CompensationScheduled) else StepFailed
-    event: Event = kind(open_step.step, attempt.number, failure.row(), attempt.errors, at_ms=now_ms)
+    errors, started_ms = attempt.errors, attempt.started_ms
+    event: Event = kind(open_step.step, attempt.number, failure.row(), errors, started_ms, at_ms=now_ms)
     return event

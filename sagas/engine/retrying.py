@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, replace
 
 from compensations import Outcome
@@ -11,6 +12,10 @@ from sagas.kernel.failure import CANCELLED, LOST, TIMEOUT, Failure
 
 LOST_DELAY_MS = 200
 """Before a step whose worker died is tried again."""
+
+TOLD_AFTER = 10
+"""A step that is still open after so many attempts says why, to whoever asks what its instance waits for."""
+_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,15 @@ def after_failure(
     if options.total_timeout_ms is not None and at_ms >= attempt.scheduled_ms + options.total_timeout_ms:
         return _give_up(attempt, Failure.timed_out("total"))
     return RetryAt(at_ms)
+
+
+def standing(activity: str, attempt: Attempt | None) -> str:
+    """Which step is open, for people: the activity, and after ten attempts in vain what the last one failed with."""
+    if attempt is None or attempt.number <= TOLD_AFTER or not attempt.errors:
+        return activity
+    _, _, cause_type, message, *_ = attempt.errors[-1]
+    reason = textwrap.shorten(f"{cause_type}: {message}", _REASON_LENGTH, placeholder="...")
+    return f"{activity} ({attempt.number - 1} attempts in vain, the last: {reason})"
 
 
 def _give_up(attempt: Attempt, failure: Failure) -> GiveUp:

@@ -38,6 +38,11 @@ class RoutingExecutor:
         self._local.cancel(keys)
         self._pool.cancel(keys)
 
+    async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
+        """Each knows its own."""
+        here = await self._local.adopt([task for task in tasks if task.local])
+        return here | await self._pool.adopt([task for task in tasks if not task.local])
+
     async def close(self) -> None:
         await self._local.close()
         await self._pool.close()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from sagas.engine.resident import Input, Resident, Turn
-from sagas.store.port import Batch, Claim
+from sagas.engine.steps import StepReport
+from sagas.store.port import Batch, Claim, Transition
 
-
-def entry_order(entry: str) -> tuple[int, int]:
-    """Mailbox entry ids as numbers: "ms-seq" does not sort as text."""
-    ms, _, seq = entry.partition("-")
-    return int(ms), int(seq or 0)
+if TYPE_CHECKING:
+    from sagas.engine.exporting import ShardExport
 
 
 @dataclass(slots=True)
@@ -21,11 +21,15 @@ class Shard:
 
     claim: Claim
     sequence: int
-    read_upto: str = "0"
+    read_upto: str = "0"  # in the mailbox
+    relayed_upto: str = "0"  # in the outbox
     residents: OrderedDict[str, Resident] = field(default_factory=OrderedDict)  # least recently used first
     waiting: dict[str, list[Input]] = field(default_factory=dict)  # inputs of instances that are being loaded
+    adopting: set[str] = field(default_factory=set)  # of those: their attempts in flight are being asked for
     dirty: dict[str, None] = field(default_factory=dict)  # residents with inputs, in order of arrival
     turns: list[tuple[Resident, Turn]] = field(default_factory=list)  # for the next flush
+    sending: list[tuple[Resident, Turn]] = field(default_factory=list)  # in the flush that is under way
+    export: ShardExport | None = None  # where spans are wanted
     next_due_ms: int | None = None
     due_in_hand: set[str] = field(default_factory=set)  # taken from the timer set, not committed yet
     more_due: bool = False  # the last look at the timer set was cut off by its limit
@@ -42,19 +46,17 @@ class Shard:
 
     def batch(self, turns: list[tuple[Resident, Turn]]) -> Batch:
         """The batch that writes ``turns``."""
+        marking = None if self.export is None else self.export.marking(turn for _, turn in turns)
         return Batch(
             shard=self.number,
             token=self.claim.token,
             sequence=self.sequence + 1,
-            read_upto=self._known_to_closings(turns),
-            transitions=tuple(turn.transition for _, turn in turns if turn.transition is not None),
+            transitions=tuple(_transition(turn, turn.transition) for _, turn in turns if turn.transition is not None),
             discard=tuple(entry for _, turn in turns for entry in turn.discard),
+            sent=tuple(entry for _, turn in turns for entry in turn.sent),
+            marks=() if marking is None else marking.marks,
+            unmarks=() if marking is None else marking.unmarks,
         )
-
-    def _known_to_closings(self, turns: list[tuple[Resident, Turn]]) -> str:
-        """Up to where the turns that end a run have taken mail in: what came later, read or not, they do not know."""
-        known = [turn.read_upto for _, turn in turns if turn.transition is not None and turn.transition.closes]
-        return min(known, key=entry_order, default=self.read_upto)
 
     def passivate(self, keep: int) -> None:
         """Drop the least recently used idle residents until ``keep`` are left; replay rebuilds them when needed."""
@@ -65,10 +67,32 @@ class Shard:
             self.residents.pop(id).evict()
 
     def forget(self) -> None:
-        """The shard is another host's now."""
+        """The shard is another host's now, and so are the reports on its steps."""
+        self._refuse_reports()
         for resident in self.residents.values():
             resident.evict()
         self.residents.clear()
         self.turns.clear()
         self.dirty.clear()
         self.waiting.clear()
+        self.adopting.clear()
+
+    def _refuse_reports(self) -> None:
+        for inputs in (
+            *(turn.inputs for _, turn in (*self.sending, *self.turns)),
+            *(resident.inputs for resident in self.residents.values()),
+            *self.waiting.values(),
+        ):
+            refuse_reports(inputs)
+
+
+def refuse_reports(inputs: Iterable[Input]) -> None:
+    """Whoever handed these reports over must find another way."""
+    for each in inputs:
+        if isinstance(each, StepReport) and each.receipt is not None:
+            each.receipt.refused()
+
+
+def _transition(turn: Turn, transition: Transition) -> Transition:
+    """A turn that ends a run knows the mail read when it was made: what came later, read since or not, it does not."""
+    return replace(transition, read_upto=turn.read_upto) if transition.closes else transition

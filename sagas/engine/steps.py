@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, Protocol
 
 import msgpack
 
 from compensations import Outcome
-from sagas.kernel.failure import Failure
+from sagas.errors import HistoryError
+from sagas.kernel.failure import LOST, Failure
 
 ERRORS_KEPT = 10
 """How many failed attempts of one step are remembered, the last ones."""
@@ -44,6 +45,7 @@ class StepTask:
     saga_type: str = ""
     local: bool = False  # run it in the host's own process
     which_timeout: str = "attempt"  # what ``timeout_ms`` comes from: "attempt", or what is left of "total"
+    trace: str = ""  # W3C traceparent of the attempt's span, "" where nobody traces
 
     @property
     def key(self) -> StepKey:
@@ -61,9 +63,19 @@ class StepTask:
         return f"{self.run_id}/{self.undo_of}" if self.undo_of else None
 
 
+class Receipt(Protocol):
+    """What whoever handed a report over hears of it, once."""
+
+    def settled(self) -> None:
+        """What it led to is durable."""
+
+    def refused(self) -> None:
+        """This host cannot say: it does not own the instance, or does not any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What became of an attempt: a result or a failure."""
+    """What became of an attempt: a result or a failure. ``receipt`` stays in this process."""
 
     id: str
     run_id: str
@@ -74,6 +86,7 @@ class StepReport:
     started_ms: int
     ended_ms: int
     never_ran: bool = False  # the attempt was withdrawn before any user code ran
+    receipt: Receipt | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> StepKey:
@@ -91,11 +104,14 @@ class Attempt:
     failed: int = 0  # attempts that the activity itself failed: the only ones that count against max_attempts
     lost: int = 0  # attempts that ended with their worker
     maybe_done: bool = False  # some attempt may have had an effect
-    errors: tuple[Any, ...] = ()  # (attempt, at_ms, type, message), the last ten
+    errors: tuple[Any, ...] = ()  # (attempt, at_ms, type, message, started_ms), the last ten
+    started_ms: int = 0  # when the attempt that was last reported on began; 0: unknown
 
     def remember(self, failure: Failure, at_ms: int) -> None:
         """Take in a failed attempt."""
-        row = (self.number, at_ms, failure.cause_type, failure.message)
+        if failure.kind == LOST:  # whoever says so was not there
+            self.started_ms = 0
+        row = (self.number, at_ms, failure.cause_type, failure.message, self.started_ms)
         self.errors = (*self.errors, row)[-ERRORS_KEPT:]
         if failure.outcome is not Outcome.NONE:
             self.maybe_done = True
@@ -139,9 +155,26 @@ def encode_reports(reports: Iterable[StepReport]) -> bytes:
     return packed
 
 
-def decode_reports(blob: bytes) -> list[StepReport]:
-    """A batch as a host got it."""
-    return [_report_of(row) for row in msgpack.unpackb(blob, use_list=False)]
+def decode_reports(blob: bytes, receipts: Iterable[Receipt] | None = None) -> list[StepReport]:
+    """A batch as a host got it, each with its receipt."""
+    rows = msgpack.unpackb(blob, use_list=False)
+    if receipts is None:
+        return [_report_of(row) for row in rows]
+    return [_report_of(row, receipt) for row, receipt in zip(rows, receipts, strict=True)]
+
+
+def encode_report(report: StepReport) -> bytes:
+    """One report on its way through a mailbox."""
+    packed: bytes = msgpack.packb(_report_row(report))
+    return packed
+
+
+def decode_report(blob: bytes) -> StepReport:
+    """A report as it came out of a mailbox. Raises: HistoryError when it is damaged, or of a newer version."""
+    try:
+        return _report_of(msgpack.unpackb(blob, use_list=False))
+    except Exception as error:
+        raise HistoryError(f"a report of {len(blob)} bytes cannot be read: {error}") from error
 
 
 def _report_row(report: StepReport) -> tuple[Any, ...]:
@@ -151,10 +184,10 @@ def _report_row(report: StepReport) -> tuple[Any, ...]:
     return (*key, report.result, failed, report.started_ms, report.ended_ms, report.never_ran)
 
 
-def _report_of(row: tuple[Any, ...]) -> StepReport:
+def _report_of(row: tuple[Any, ...], receipt: Receipt | None = None) -> StepReport:
     id, run_id, step, attempt, result, failed, started_ms, ended_ms, never_ran = row
     failure = None
     if failed is not None:
         stored, final, retry_after_ms = failed
         failure = Failure.from_row(stored).asking(final, retry_after_ms)
-    return StepReport(id, run_id, step, attempt, result, failure, started_ms, ended_ms, never_ran)
+    return StepReport(id, run_id, step, attempt, result, failure, started_ms, ended_ms, never_ran, receipt)

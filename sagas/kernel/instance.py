@@ -27,6 +27,8 @@ from sagas.kernel.events import (
     CompensationFailed,
     Decision,
     Event,
+    MessageDelivered,
+    MessageRefused,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -43,6 +45,7 @@ from sagas.kernel.events import (
 )
 from sagas.kernel.failure import Failure, told
 from sagas.kernel.loop import InstanceLoop
+from sagas.kernel.refusals import Refused
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import RunState
 from sagas.payloads import encode
@@ -50,6 +53,7 @@ from sagas.payloads import encode
 log = logging.getLogger("sagas.saga")
 D = TypeVar("D", bound=Decision)
 Settled = StepCompleted | StepFailed | CompensationCompleted | CompensationFailed
+Answered = MessageDelivered | MessageRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +94,14 @@ class Instance:
         self._closed = False
         self._begun = False
         self._read_only = False
-        self.spoiled = False  # a query woke a task, which no replay would know of: drop this object
+        self.spoiled = False  # a query woke a task or made a future, which no replay would know of: drop this object
         self._started_by: RunStarted | None = None
         self._cancel_reason: str | None = None
         self._object: Any = None
         self._main: asyncio.Task[Any] | None = None
         self._handlers: list[asyncio.Task[Any]] = []
         self._steps: dict[int, tuple[asyncio.Future[Any], Callable[[Settled], None] | None]] = {}
+        self._messages: dict[int, asyncio.Future[Answered]] = {}
         self._scopes: dict[asyncio.Future[None], asyncio.Task[Any] | None] = {}  # open ones, and whom to cancel
         self._conditions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
 
@@ -160,7 +165,7 @@ class Instance:
         if handler is None:
             known = sorted(n for kind, n in self.saga_type.handlers if kind == "query")
             raise QueryFailed(name, "UnknownQuery", f"{self.saga_type.name} has the queries {known}")
-        ready = self.loop.ready
+        before = (self.loop.ready, self.loop.numbered)
         try:
             positional, named = handler.signature.decode(args)
             with self.loop.running():
@@ -172,7 +177,7 @@ class Instance:
         except Exception as error:
             raise QueryFailed(name, type(error).__qualname__, told(error)) from error
         finally:
-            self.spoiled = self.spoiled or self.loop.ready != ready
+            self.spoiled = self.spoiled or (self.loop.ready, self.loop.numbered) != before
 
     def evict(self) -> None:
         """Let go of the coroutines. Their ``finally`` blocks can have no effect: every door is read-only by then."""
@@ -182,6 +187,7 @@ class Instance:
                 _close_quietly(task.get_coro())
         self.loop.close()
         self._steps.clear()
+        self._messages.clear()
         self._conditions.clear()
 
     # --- what saga code asks for (through the functions users call)
@@ -223,7 +229,11 @@ class Instance:
         return self._started_by
 
     def next_sequence(self) -> int:
-        """The next number of a step, timer or scope; the same in every replay."""
+        """The next number of a step, timer, message or scope; the same in every replay.
+
+        Raises: ReadOnlyError, before one is used up: a number that only a query drew would be missing in every replay.
+        """
+        self.check_writable("start a step, a timer, a message or a scope")
         self._sequence += 1
         return self._sequence
 
@@ -256,6 +266,11 @@ class Instance:
             if not getattr(future, "cancel_asked", False):
                 future.cancel_asked = True  # type: ignore[attr-defined]
                 self.decide(StepCancelRequested(seq, at_ms=self.now_ms))
+
+    def expect_answer(self, seq: int) -> asyncio.Future[Answered]:
+        """A future of what the target's door says to a message."""
+        future = self._messages[seq] = self.loop.create_future()
+        return future
 
     def expect_condition(self, predicate: Callable[[], Any]) -> asyncio.Future[Any]:
         """A future that is done once ``predicate`` is true (or raises) while the instance is at rest."""
@@ -311,6 +326,15 @@ class Instance:
         self._stop = self._stop or error
         await self.loop.create_future()
         raise AssertionError("a parked run went on")
+
+    def refuse(self, what: str) -> NoReturn:
+        """Saga code asked for something it can never have; logged too, as code that catches it may keep it to itself.
+
+        Raises: Refused, always.
+        """
+        if not self.replaying and not self._read_only:
+            log.warning("%s", what)
+        raise Refused(what)
 
     def background_error(self, context: dict[str, Any]) -> None:
         """Something nobody awaits failed; said once, not at every replay."""
@@ -443,6 +467,11 @@ class Instance:
         if future is not None and not future.done():
             future.set_result(fact)
 
+    def _answer(self, fact: Answered) -> None:
+        future = self._messages.pop(fact.number, None)
+        if future is not None and not future.done():
+            future.set_result(fact)
+
     def _signal(self, fact: SignalReceived) -> None:
         handler = self.saga_type.handlers.get(("signal", fact.name))
         if handler is None:
@@ -507,4 +536,6 @@ _APPLY: dict[type[Event], Callable[[Instance, Any], None]] = {
     StepFailed: Instance._settle,
     CompensationCompleted: Instance._settle,
     CompensationFailed: Instance._settle,
+    MessageDelivered: Instance._answer,
+    MessageRefused: Instance._answer,
 }

@@ -12,9 +12,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from sagas.kernel import ordered
+from sagas.kernel import ordered, refusals
 from sagas.kernel.duration import END_MS, ceil_ms
 from sagas.kernel.task import OrderedFuture, OrderedTask
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sagas.kernel.instance import Instance
 
 ordered.install()
+refusals.install()
 
 TURNS = 100_000
 """Callbacks one activation may run before it counts as spinning."""
@@ -44,6 +45,7 @@ class DurableTimer(asyncio.TimerHandle):
         self.seq = seq
 
 
+@refusals.refusing
 class InstanceLoop(asyncio.AbstractEventLoop):
     """Runs one instance's coroutines; see the module's law."""
 
@@ -53,7 +55,7 @@ class InstanceLoop(asyncio.AbstractEventLoop):
         self._timers: dict[int, DurableTimer] = {}
         self._tasks: list[OrderedTask] = []
         self._prune_at = 16
-        self._numbers = 0
+        self.numbered = 0  # tasks and futures made so far
         self.now_ms = 0
 
     @property
@@ -63,8 +65,8 @@ class InstanceLoop(asyncio.AbstractEventLoop):
 
     def next_number(self) -> int:
         """The creation number of the next task or future."""
-        self._numbers += 1
-        return self._numbers
+        self.numbered += 1
+        return self.numbered
 
     # --- what the engine asks of it
 
@@ -184,59 +186,3 @@ class InstanceLoop(asyncio.AbstractEventLoop):
 
 def _forget(_generator: Any) -> None:
     """A collected async generator is left alone: running its ``finally`` would be a side effect at a random time."""
-
-
-_REFUSED = {
-    "run_in_executor": "a thread or process pool: put the work into an @activity (a plain def runs in a thread)",
-    "call_soon_threadsafe": "another thread: send the instance a signal instead",
-    "run_until_complete": "a nested event loop: await the coroutine",
-    "run_forever": "a nested event loop: await the coroutine",
-    "create_connection": "a socket: do I/O in an @activity",
-    "create_server": "a socket: do I/O in an @activity",
-    "create_datagram_endpoint": "a socket: do I/O in an @activity",
-    "create_unix_connection": "a socket: do I/O in an @activity",
-    "create_unix_server": "a socket: do I/O in an @activity",
-    "sock_recv": "a socket: do I/O in an @activity",
-    "sock_sendall": "a socket: do I/O in an @activity",
-    "sock_connect": "a socket: do I/O in an @activity",
-    "sock_accept": "a socket: do I/O in an @activity",
-    "getaddrinfo": "a name look-up: do I/O in an @activity",
-    "getnameinfo": "a name look-up: do I/O in an @activity",
-    "subprocess_exec": "a process: start it in an @activity",
-    "subprocess_shell": "a process: start it in an @activity",
-    "connect_read_pipe": "a pipe: do I/O in an @activity",
-    "connect_write_pipe": "a pipe: do I/O in an @activity",
-    "add_reader": "a file descriptor: do I/O in an @activity",
-    "add_writer": "a file descriptor: do I/O in an @activity",
-    "add_signal_handler": "an operating system signal: that belongs to the host",
-    "remove_signal_handler": "an operating system signal: that belongs to the host",
-    "remove_reader": "a file descriptor: do I/O in an @activity",
-    "remove_writer": "a file descriptor: do I/O in an @activity",
-    "connect_accepted_socket": "a socket: do I/O in an @activity",
-    "sock_recv_into": "a socket: do I/O in an @activity",
-    "sock_recvfrom": "a socket: do I/O in an @activity",
-    "sock_recvfrom_into": "a socket: do I/O in an @activity",
-    "sock_sendto": "a socket: do I/O in an @activity",
-    "sock_sendfile": "a socket: do I/O in an @activity",
-    "sendfile": "a file: do I/O in an @activity",
-    "start_tls": "a socket: do I/O in an @activity",
-    "set_default_executor": "a thread or process pool: put the work into an @activity",
-    "shutdown_default_executor": "a thread or process pool: that belongs to the host",
-    "set_task_factory": "another kind of task: tasks are numbered here, so that a replay finds them in one order",
-    "get_task_factory": "another kind of task: use asyncio.create_task()",
-    "set_exception_handler": "the errors of tasks that nobody awaits: await the task",
-    "get_exception_handler": "the errors of tasks that nobody awaits: await the task",
-    "set_debug": "debug mode: that belongs to the host",
-    "stop": "the end of its loop: return from run(), or raise",
-}
-
-
-def _refusal(name: str, instead: str) -> Callable[..., NoReturn]:
-    def refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise RuntimeError(f"saga code asked its event loop for {name}, that is {instead}")
-
-    return refuse
-
-
-for _name, _instead in _REFUSED.items():
-    setattr(InstanceLoop, _name, _refusal(_name, _instead))

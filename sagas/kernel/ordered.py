@@ -1,7 +1,9 @@
-"""``asyncio.as_completed`` in one order: it puts what it is given into a set before it makes tasks of it.
+"""What in asyncio would have another order in a replay, and the stand-ins that give it one.
 
-Tasks hash by their number here (``task.py``), but coroutines by their address, so their order in that set would differ
-between a run and its replay. The wrapper makes the tasks first, in the order given; outside a saga it changes nothing.
+Sets of tasks and of the loop's own futures have one order (``task.py``). Three things are left: ``as_completed`` puts
+coroutines, which hash by their address, into a set; the future that ``gather`` returns is of a class of its own; and
+``asyncio.Future()`` cannot be numbered at all (its class is asyncio's, in C, and is looked up everywhere), so it is
+refused where it would meet a set. Outside a saga nothing is changed.
 """
 
 from __future__ import annotations
@@ -11,20 +13,42 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from sagas.kernel.current import in_saga
+from sagas.kernel.current import current, in_saga
+from sagas.kernel.task import GatheringFuture
 
-_original = asyncio.as_completed
+_as_completed = asyncio.as_completed
+_wait = asyncio.wait
 
 
-@functools.wraps(_original)
-def _as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
+@functools.wraps(_as_completed)
+def _ordered_as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
     if in_saga() and not (asyncio.isfuture(fs) or asyncio.iscoroutine(fs)):
-        fs = [asyncio.ensure_future(each) for each in dict.fromkeys(fs)]
-    return _original(fs, timeout=timeout)
+        fs = [asyncio.ensure_future(each) for each in dict.fromkeys(_numbered(fs))]
+    return _as_completed(fs, timeout=timeout)
+
+
+@functools.wraps(_wait)
+def _ordered_wait(fs: Any, *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED) -> Any:
+    if in_saga() and not (asyncio.isfuture(fs) or asyncio.iscoroutine(fs)):
+        fs = _numbered(fs)
+    return _wait(fs, timeout=timeout, return_when=return_when)
+
+
+def _numbered(fs: Iterable[Any]) -> list[Any]:
+    """The futures given. Raises: Refused, when one hashes by its address."""
+    given = list(fs)
+    if any(asyncio.isfuture(each) and type(each).__hash__ is object.__hash__ for each in given):
+        current().refuse(
+            "saga code waits for an asyncio.Future() among others: a set of such has another order in every process; "
+            "make it with asyncio.get_running_loop().create_future()"
+        )
+    return given
 
 
 def install() -> None:
-    """Put the wrapper in place, once a process."""
-    if asyncio.as_completed is _original:
-        asyncio.as_completed = _as_completed
-        asyncio.tasks.as_completed = _as_completed
+    """Put the stand-ins in place, once a process."""
+    if asyncio.wait is _wait:
+        for module in (asyncio, asyncio.tasks):
+            module.as_completed = _ordered_as_completed  # type: ignore[attr-defined]
+            module.wait = _ordered_wait  # type: ignore[attr-defined]
+        asyncio.tasks._GatheringFuture = GatheringFuture  # type: ignore[attr-defined]

@@ -6,10 +6,11 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
-from sagas.errors import DefinitionError, InvalidArgument, NondeterminismError, PayloadError
+from sagas.errors import Declared, DefinitionError, InvalidArgument, NondeterminismError, PayloadError
 from sagas.kernel.activity import definitions
+from sagas.kernel.events import CONTINUOUS, EPISODES
 from sagas.kernel.handlers import Handler, Kind, handlers_of
 from sagas.payloads import Signature
 
@@ -28,6 +29,8 @@ BUGS: tuple[type[BaseException], ...] = (
 )
 """Exceptions that only a bug makes: they park the instance instead of failing it."""
 
+TraceMode = Literal["episodes", "continuous"]
+
 MARK = "__saga_type__"
 
 
@@ -41,6 +44,7 @@ class SagaType:
     module: str
     park_on: tuple[type[BaseException], ...] = BUGS
     handlers: dict[tuple[Kind, str], Handler] = field(default_factory=dict)
+    trace_mode: TraceMode = EPISODES  # what a run records when it starts
 
     @property
     def arguments(self) -> Signature:
@@ -57,7 +61,10 @@ class SagaType:
         """Whether only a bug raises ``error``. A value that cannot be encoded, or a wrong declaration, is one too."""
         if isinstance(error, BaseExceptionGroup):  # of a TaskGroup: one bug is enough
             return any(self.parks_on(each) for each in error.exceptions)
-        return isinstance(error, (*self.park_on, PayloadError, NondeterminismError, DefinitionError))
+        kinds: tuple[type[BaseException], ...] = (*self.park_on, PayloadError, NondeterminismError, DefinitionError)
+        if isinstance(error, Declared):  # said on purpose, so no bug, though it may be a LookupError as well
+            kinds = tuple(kind for kind in kinds if issubclass(kind, Declared) or issubclass(Declared, kind))
+        return isinstance(error, kinds)
 
 
 class SagaFunction(Generic[P, R]):
@@ -78,9 +85,12 @@ class SagaFunction(Generic[P, R]):
 class _Decorator:
     """What ``@saga(...)`` with options returns; typed for functions and classes."""
 
-    def __init__(self, name: str | None, park_on: Iterable[type[BaseException]] | None) -> None:
+    def __init__(self, name: str | None, park_on: Iterable[type[BaseException]] | None, trace_mode: TraceMode) -> None:
+        if trace_mode not in (EPISODES, CONTINUOUS):
+            raise DefinitionError(f"trace_mode is {EPISODES!r} or {CONTINUOUS!r}, not {trace_mode!r}")
         self._name = name
         self._park_on = BUGS if park_on is None else tuple(park_on)
+        self._trace_mode = trace_mode
 
     @overload
     def __call__(self, target: C, /) -> C: ...
@@ -101,6 +111,7 @@ class _Decorator:
             module=cls.__module__,
             park_on=self._park_on,
             handlers=handlers_of(cls),
+            trace_mode=self._trace_mode,
         )
         setattr(cls, MARK, saga_type)
         definitions.append(cls)
@@ -115,6 +126,7 @@ class _Decorator:
             is_class=False,
             module=function.__module__,
             park_on=self._park_on,
+            trace_mode=self._trace_mode,
         )
         made = SagaFunction(function, saga_type)
         definitions.append(made)
@@ -126,16 +138,27 @@ def saga(target: C, /) -> C: ...
 @overload
 def saga(target: Callable[P, Coroutine[Any, Any, R]], /) -> SagaFunction[P, R]: ...
 @overload
-def saga(*, name: str | None = None, park_on: Iterable[type[BaseException]] | None = None) -> _Decorator: ...
 def saga(
-    target: Any = None, /, *, name: str | None = None, park_on: Iterable[type[BaseException]] | None = None
+    *,
+    name: str | None = None,
+    park_on: Iterable[type[BaseException]] | None = None,
+    trace_mode: TraceMode = "episodes",
+) -> _Decorator: ...
+def saga(
+    target: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    park_on: Iterable[type[BaseException]] | None = None,
+    trace_mode: TraceMode = "episodes",
 ) -> Any:
     """Declare a durable flow: an ``async def`` function, or a class whose ``run()`` it is.
 
-    ``park_on`` replaces the list of exceptions that park an instance instead of failing it.
+    ``park_on`` replaces the list of exceptions that park an instance instead of failing it. ``trace_mode``: a trace
+    for each burst of activity (the default), or "continuous", one for the whole run, which suits short sagas.
     Raises: DefinitionError.
     """
-    decorator = _Decorator(name, park_on)
+    decorator = _Decorator(name, park_on, trace_mode)
     return decorator if target is None else decorator(target)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compensations import Compensation
+from sagas.kernel.episode import Beginning, Episode, Origins, Trail
 from sagas.kernel.events import (
     Activated,
     CancelRequested,
@@ -21,6 +22,10 @@ from sagas.kernel.events import (
     CompensationScheduled,
     CompensationStarted,
     Event,
+    Fact,
+    MessageDelivered,
+    MessageRefused,
+    MessageSent,
     Parked,
     Paused,
     Resumed,
@@ -31,6 +36,7 @@ from sagas.kernel.events import (
     RunTerminated,
     RunTimedOut,
     SignalDeadLettered,
+    SignalReceived,
     StepCancelRequested,
     StepCompleted,
     StepFailed,
@@ -71,8 +77,19 @@ class RunState:
     cancelled_steps: set[int] = field(default_factory=set)
     stuck: dict[int, CompensationFailed] = field(default_factory=dict)
     timers: dict[int, TimerSet] = field(default_factory=dict)
+    messages: dict[int, MessageSent] = field(default_factory=dict)  # sent, and not answered by their targets yet
     dead_letters: list[SignalDeadLettered] = field(default_factory=list)
     cancel_reason: str | None = None
+    episode: Episode = field(default_factory=Episode)
+    rested: bool = False  # the code has seen every fact so far, or is held: the next fact wakes the run
+    _origins: Origins = field(default_factory=Origins)
+    _trail: Trail | None = field(default=None, compare=False)
+    _trail_first: int = field(default=0, compare=False)  # index of the first event the trail is about
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether nothing of it is under way: the episode is over, and the next fact begins another."""
+        return self.closed or (self.rested and not self.steps and not self.messages)
 
     @property
     def closed(self) -> bool:
@@ -105,6 +122,8 @@ class RunState:
 
     def evolve(self, event: Event) -> None:
         """Take one more event in."""
+        if self.rested and isinstance(event, Fact):
+            self._wake(event)
         self.events += 1
         self.last_ms = event.at_ms
         fold = _FOLDS.get(type(event))
@@ -121,24 +140,62 @@ class RunState:
         self.status = status
         self.closing = event
         self.parked = ""
+        if self._trail is not None:
+            self._trail.left = (*self.steps.values(), *self.timers.values(), *self.messages.values())
+            for step, begun in self.steps.items():
+                self.note(step, begun)
         self.steps.clear()
         self.timers.clear()
+        self.messages.clear()  # delivered all the same: they are in the outbox since they were sent
+
+    def follow(self) -> None:
+        """From here on write down what the events end, and in which episodes they lie, until ``trail`` asks."""
+        self._trail, self._trail_first = Trail(), self.events
+
+    def trail(self) -> Trail:
+        """What was written down since ``follow``; nothing more is."""
+        trail, self._trail = self._trail or Trail(), None
+        trail.episodes = (*trail.episodes, self.episode)
+        trail.sleeps = self.sleeps
+        return trail
+
+    def note(self, number: int, begun: Beginning) -> None:
+        """What ``begun`` began has come to its end; on the trail of whoever follows."""
+        if self._trail is not None:
+            self._trail.ended[number] = begun
+            if type(begun) is CompensationScheduled:
+                self._trail.acted[begun.undo_of] = self._origins.of(begun.undo_of)
+
+    def _wake(self, fact: Fact) -> None:
+        """The first fact since the run came to rest. Where it slept another episode begins."""
+        if not self.steps and not self.messages:
+            if self._trail is not None and self.events > self._trail_first:
+                self._trail.episodes = (*self._trail.episodes, self.episode)
+            self.episode = Episode(number=self.episode.number + 1, first=self.events, since_ms=fact.at_ms)
+        self.rested = False
+        if self.parked or self.paused:  # a cancel runs code, also of a run that is held
+            self.rested = self.held and type(fact) is not CancelRequested
 
 
 def _started(state: RunState, event: RunStarted) -> None:
     state.started = event
+    state.episode = Episode(since_ms=event.at_ms)
 
 
 def _activated(state: RunState, _event: Activated) -> None:
     state.parked = ""
+    state.rested = True
 
 
 def _scheduled(state: RunState, event: OpenStep) -> None:
     state.steps[event.step] = event
+    if number := state.episode.number:
+        state._origins.scheduled(event.step, number)
 
 
 def _step_ended(state: RunState, event: StepCompleted | StepFailed | CompensationCompleted) -> None:
-    state.steps.pop(event.step, None)
+    if (scheduled := state.steps.pop(event.step, None)) is not None:
+        state.note(event.step, scheduled)
     state.cancelled_steps.discard(event.step)
 
 
@@ -147,7 +204,8 @@ def _cancel_step(state: RunState, event: StepCancelRequested) -> None:
 
 
 def _compensation_failed(state: RunState, event: CompensationFailed) -> None:
-    state.steps.pop(event.step, None)
+    if (scheduled := state.steps.pop(event.step, None)) is not None:
+        state.note(event.step, scheduled)
     state.stuck[event.step] = event
     state.compensation = Compensation.STUCK
 
@@ -165,7 +223,21 @@ def _timer_set(state: RunState, event: TimerSet) -> None:
 
 
 def _timer_gone(state: RunState, event: TimerFired | TimerCancelled) -> None:
-    state.timers.pop(event.timer, None)
+    if (timer := state.timers.pop(event.timer, None)) is not None:
+        state.note(event.timer, timer)
+
+
+def _message_sent(state: RunState, event: MessageSent) -> None:
+    state.messages[event.number] = event
+
+
+def _message_answered(state: RunState, event: MessageDelivered | MessageRefused) -> None:
+    if (sent := state.messages.pop(event.number, None)) is not None:
+        state.note(event.number, sent)
+
+
+def _signalled(state: RunState, event: SignalReceived) -> None:
+    state.episode = state.episode.joined(event.trace)
 
 
 def _cancel_requested(state: RunState, event: CancelRequested) -> None:
@@ -175,14 +247,17 @@ def _cancel_requested(state: RunState, event: CancelRequested) -> None:
 
 def _parked(state: RunState, event: Parked) -> None:
     state.parked = event.reason
+    state.rested = state.held
 
 
 def _resumed(state: RunState, _event: Resumed) -> None:
     state.parked, state.paused = "", False
+    state.rested = False
 
 
 def _paused(state: RunState, _event: Paused) -> None:
     state.paused = True
+    state.rested = state.held
 
 
 def _dead_lettered(state: RunState, event: SignalDeadLettered) -> None:
@@ -208,6 +283,10 @@ _FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
     TimerSet: _timer_set,
     TimerFired: _timer_gone,
     TimerCancelled: _timer_gone,
+    MessageSent: _message_sent,
+    MessageDelivered: _message_answered,
+    MessageRefused: _message_answered,
+    SignalReceived: _signalled,
     CancelRequested: _cancel_requested,
     Parked: _parked,
     Resumed: _resumed,

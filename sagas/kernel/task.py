@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sagas.kernel.loop import InstanceLoop
 
+    class _Gathering(asyncio.Future[Any]):
+        def __init__(self, children: list[asyncio.Future[Any]], *, loop: asyncio.AbstractEventLoop) -> None: ...
+
+else:
+    _Gathering = asyncio.tasks._GatheringFuture
+
 
 class OrderedFuture(asyncio.Future[Any]):
     """A future numbered by creation."""
@@ -36,3 +42,18 @@ class OrderedTask(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._number
+
+
+class GatheringFuture(_Gathering):
+    """What ``asyncio.gather`` returns: numbered like any future where a saga calls it, asyncio's own elsewhere.
+
+    Takes the place of asyncio's class (``ordered.py``), so it serves every loop of the process.
+    """
+
+    def __init__(self, children: list[asyncio.Future[Any]], *, loop: asyncio.AbstractEventLoop) -> None:
+        number = getattr(loop, "next_number", None)  # which only the loop of an instance has
+        self._number = None if number is None else number()
+        super().__init__(children, loop=loop)
+
+    def __hash__(self) -> int:
+        return object.__hash__(self) if self._number is None else self._number

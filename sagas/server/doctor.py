@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sagas.errors import InvalidArgument, StoreUnavailable, UnsafeStore
 from sagas.server.rules import CONFIG_NAMES, Facts, Finding, Mode, judge
-from sagas.server.url import redact
+from sagas.server.url import redact, without_option
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -55,7 +55,7 @@ async def _connected(url: str) -> AsyncIterator[Redis]:
 
     try:
         redis = Redis.from_url(
-            url,
+            without_option(url, "durability")[0],  # the store's, and no option of the client's
             decode_responses=True,
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,

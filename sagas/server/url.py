@@ -69,6 +69,15 @@ def unix_path(url: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "unix" else None
 
 
+def without_option(url: str, name: str) -> tuple[str, str | None]:
+    """The URL without its query option ``name``, and what that said (None without it)."""
+    base, _, query = url.partition("?")
+    options = [option.partition("=") for option in query.split("&")] if query else []
+    said = next((value for each, _, value in options if each == name), None)
+    others = "&".join("".join(option) for option in options if option[0] != name)
+    return (f"{base}?{others}" if others else base), said
+
+
 def redact(url: str) -> str:
     """``url`` for messages and logs, without its passwords: ``redis://app:***@host:6379/0``.
 

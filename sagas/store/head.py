@@ -67,6 +67,14 @@ def decode_head(data: bytes) -> Head:
         ) from error
 
 
+def run_of(data: bytes | None) -> str | None:
+    """The run that a stored head is of; None when there is no head, or none that can be read."""
+    try:
+        return None if data is None else decode_head(data).run_id
+    except HistoryError:
+        return None
+
+
 def _head(items: list[Any]) -> Head:
     return Head(
         status=Status(items[0]),

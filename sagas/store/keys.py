@@ -36,9 +36,20 @@ class KeyKind:
 
 
 SHARD_KEYS: tuple[KeyKind, ...] = (
-    KeyKind(name="ep", type="hash", members="c token counter, n token nonce, s sequence of the last batch, v schema"),
+    KeyKind(
+        name="ep",
+        type="hash",
+        members="c token counter, n token nonce, s sequence of the last batch, a what s was at the claim, v schema",
+    ),
     KeyKind(name="lease", type="hash", members="o owner, t ttl in ms, e when it ends by the server's clock; no fence"),
     KeyKind(name="in", type="stream", members="the mailbox: i instance id, b body; deleted by exact id in a commit"),
+    KeyKind(
+        name="ob",
+        type="stream",
+        members="the outbox: c counter of the origin, b body; its sequence and index are the entry's id",
+    ),
+    KeyKind(name="src", type="hash", members="source shard -> last origin admitted and its answer (enqueue.lua)"),
+    KeyKind(name="x", type="hash", members="<id>:<run> -> position up to which the run's history is exported"),
     KeyKind(name="ad", type="hash", members="instance id -> run admitted and not applied yet"),
     KeyKind(name="t", type="zset", members="instance id, one entry an instance", score="its earliest timer in ms"),
     KeyKind(name="busy", type="set", members="ids of instances with steps in flight"),
@@ -60,6 +71,9 @@ NAMESPACE_KEYS: tuple[KeyKind, ...] = (
 
 SCHEMA = 1
 """The layout of all this; ``ep`` carries it, and start-up refuses another."""
+
+REPLICATED_CHANNEL = "sg:replicated"
+"""Nobody listens to it: what is published on it is something that replicas are sent (redis_durability.py)."""
 
 
 class Keys:
@@ -99,6 +113,15 @@ class Keys:
 
     def mailbox(self, shard: int) -> str:
         return self.prefixes[shard] + "in"
+
+    def outbox(self, shard: int) -> str:
+        return self.prefixes[shard] + "ob"
+
+    def sources(self, shard: int) -> str:
+        return self.prefixes[shard] + "src"
+
+    def marks(self, shard: int) -> str:
+        return self.prefixes[shard] + "x"
 
     def admitted(self, shard: int) -> str:
         return self.prefixes[shard] + "ad"

@@ -13,11 +13,12 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from sagas.errors import InvalidArgument
-from sagas.store.head import decode_head
+from sagas.store.head import run_of
 from sagas.store.keys import Keys, shard_of
-from sagas.store.mailbox import MAILBOX_LIMIT, entries_of
+from sagas.store.mailbox import MAILBOX_LIMIT, entries_of, place_of
 from sagas.store.memory_admission import admit
 from sagas.store.memory_commit import commit
 from sagas.store.memory_shard import MemoryShard
@@ -32,6 +33,7 @@ from sagas.store.port import (
     Listener,
     Loaded,
     Mail,
+    Outgoing,
     Subscription,
     Token,
 )
@@ -125,9 +127,17 @@ class MemoryStore:
         state, now_ms = self._shards[shard], self._clock()
         if state.lease is not None and state.lease[0] != owner and state.lease[1] > now_ms:
             return None
-        state.token = Token(counter=state.token.counter + 1, nonce=uuid.uuid4().hex)
-        state.lease = (owner, now_ms + ttl_ms)
-        return Claim(shard=shard, token=state.token, sequence=state.sequence)
+        state.take(Token(counter=state.token.counter + 1, nonce=uuid.uuid4().hex), owner, now_ms + ttl_ms)
+        return Claim(shard=shard, token=state.token, sequence=state.sequence, owner=owner, ttl_ms=ttl_ms)
+
+    async def reclaim(self, claim: Claim, seen_counter: int) -> Claim | None:
+        state = self._shards[claim.shard]
+        token = Token(counter=max(seen_counter, claim.token.counter) + 1, nonce=claim.token.nonce)
+        ours = state.token.nonce == claim.token.nonce or state.sequence == claim.sequence
+        if state.token != token and not (ours and state.token.counter == seen_counter):
+            return None
+        state.take(token, claim.owner, self._clock() + claim.ttl_ms)
+        return replace(claim, token=token, sequence=state.sequence)
 
     async def renew(self, claims: Sequence[Claim], owner: str, ttl_ms: int) -> list[int]:
         kept = [claim.shard for claim in claims if self._holds(claim, owner)]
@@ -175,6 +185,14 @@ class MemoryStore:
     async def attended(self, ids: Sequence[str]) -> list[tuple[int | None, bool]]:
         return [(self._shard(id).timers.score(id), id in self._shard(id).busy) for id in ids]
 
+    async def outbox(self, shard: int, after: str = "0", limit: int = 1000) -> list[Outgoing]:
+        waiting = self._shards[shard].outbox.values()
+        past = place_of(after)
+        return [message for message in waiting if place_of(message.entry) > past][:limit]
+
+    async def marks(self, shard: int) -> list[tuple[str, str, int]]:
+        return sorted((id, run_id, position) for (id, run_id), position in self._shards[shard].marks.items())
+
     async def close(self) -> None:
         """End every read that waits; what is stored stays, and the store may be used again."""
         for waiting in self._reads:
@@ -192,7 +210,8 @@ class MemoryStore:
     def _loaded(self, id: str) -> Loaded:
         shard = self._shard(id)
         head = shard.heads.get(id)
-        chunks = () if head is None else tuple(shard.histories.get((id, decode_head(head).run_id), ()))
+        run_id = run_of(head)
+        chunks = () if run_id is None else tuple(shard.histories.get((id, run_id), ()))
         return Loaded(head=head, chunks=chunks, steps=shard.steps.get(id))
 
     async def _notify(self, batch: Batch) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from sagas.store.memory_shard import MemoryShard
-from sagas.store.port import Admission, AdmissionVerdict, Admitted, OnReuse, Status
+from sagas.store.port import Admission, AdmissionVerdict, Admitted, OnReuse, Origin, Status
+
+_REFUSED = (AdmissionVerdict.ALREADY_STARTED, AdmissionVerdict.NOT_FOUND, AdmissionVerdict.CLOSED)
 
 
 def admit(shard: MemoryShard, admission: Admission, now_ms: int, mailbox_limit: int) -> Admitted:
     """Decide, remember the message id and put the mail into the mailbox."""
-    return _Door(shard, admission, now_ms, mailbox_limit).admit()
+    door = _Door(shard, admission, now_ms, mailbox_limit)
+    return door.admit() if admission.origin is None else door.relay(admission.origin)
 
 
 class _Door:
@@ -22,9 +25,22 @@ class _Door:
         self._now_ms = now_ms
         self._limit = limit
 
+    def relay(self, origin: Origin) -> Admitted:
+        last, answer = self._shard.sources.get(origin.shard, (None, None))
+        if last is not None and answer is not None and origin <= last:
+            if origin < last:
+                return Admitted(verdict=AdmissionVerdict.KNOWN, run_id=self._known() or "")
+            if answer.verdict in _REFUSED:
+                return answer
+            return Admitted(verdict=AdmissionVerdict.KNOWN, run_id=answer.run_id, status=answer.status)
+        answer = self.admit()
+        if answer.verdict is not AdmissionVerdict.OVERLOADED:
+            self._shard.sources[origin.shard] = (origin, answer)
+        return answer
+
     def admit(self) -> Admitted:
         message = self._admission
-        known = self._shard.known.run_of(message.id, message.message_id, self._now_ms)
+        known = self._known()
         if known is not None:
             return Admitted(verdict=AdmissionVerdict.KNOWN, run_id=known)
         current, status = self._shard.current_run(message.id) or ("", Status.RUNNING)
@@ -85,6 +101,9 @@ class _Door:
             self._shard.mailbox.add(self._admission.id, body, self._now_ms)
         self._remember(run_id)
         return Admitted(verdict=AdmissionVerdict.OK, run_id=run_id, status=status)
+
+    def _known(self) -> str | None:
+        return self._shard.known.run_of(self._admission.id, self._admission.message_id, self._now_ms)
 
     def _remember(self, run_id: str) -> None:
         message = self._admission

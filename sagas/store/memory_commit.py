@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sagas.store.mailbox import known_to
 from sagas.store.memory_shard import MemoryShard
-from sagas.store.port import Batch, Committed, CommitVerdict, Transition
+from sagas.store.port import Batch, Committed, CommitVerdict, Origin, Outgoing, Transition
 
 
 def commit(shard: MemoryShard, batch: Batch, entries: Sequence[str]) -> Committed:
@@ -16,8 +17,12 @@ def commit(shard: MemoryShard, batch: Batch, entries: Sequence[str]) -> Committe
         shard.sequence = batch.sequence
         for step in batch.transitions:
             _write(shard, step)
-    counter = shard.token.counter if verdict is CommitVerdict.FENCED else 0
-    return Committed(shard=batch.shard, verdict=verdict, sequence=shard.sequence, ids=ids, counter=counter)
+        _write_outbox(shard, batch)
+        _write_marks(shard, batch)
+    if verdict is CommitVerdict.FENCED:
+        counter, stood = shard.token.counter, shard.claimed_at
+        return Committed(shard=batch.shard, verdict=verdict, sequence=stood, counter=counter)
+    return Committed(shard=batch.shard, verdict=verdict, sequence=shard.sequence, ids=ids)
 
 
 def _judge(shard: MemoryShard, batch: Batch) -> tuple[CommitVerdict, tuple[str, ...]]:
@@ -30,10 +35,16 @@ def _judge(shard: MemoryShard, batch: Batch) -> tuple[CommitVerdict, tuple[str, 
     conflicts = _conflicts(shard, batch.transitions)
     if conflicts:
         return CommitVerdict.CONFLICT, conflicts
-    closing = [step.id for step in batch.transitions if step.closes]
-    waiting = set(shard.mailbox.ids_after(batch.read_upto)) if closing else set()
-    unread = tuple(id for id in closing if id in waiting)
+    unread = _unread(shard, batch.transitions)
     return (CommitVerdict.UNREAD, unread) if unread else (CommitVerdict.OK, ())
+
+
+def _unread(shard: MemoryShard, steps: Sequence[Transition]) -> tuple[str, ...]:
+    closing = [(step.id, known_to(step)) for step in steps if step.closes]
+    if not closing:
+        return ()
+    newest = shard.mailbox.newest_after(min(known for _, known in closing))
+    return tuple(id for id, known in closing if newest.get(id, known) > known)
 
 
 def _conflicts(shard: MemoryShard, steps: Sequence[Transition]) -> tuple[str, ...]:
@@ -65,3 +76,20 @@ def _write(shard: MemoryShard, step: Transition) -> None:
         del shard.admitted[step.id]
     for name, score in step.index:
         shard.indexes[name].put(step.id, score)
+
+
+def _write_outbox(shard: MemoryShard, batch: Batch) -> None:
+    for entry in batch.sent:
+        shard.outbox.pop(entry, None)
+    counter = batch.epoch or batch.token.counter
+    bodies = (body for step in batch.transitions for body in step.outbox)
+    for index, body in enumerate(bodies):
+        origin = Origin(shard=batch.shard, counter=counter, sequence=batch.sequence, index=index)
+        entry = f"{batch.sequence}-{index}"
+        shard.outbox[entry] = Outgoing(entry=entry, origin=origin, body=body)
+
+
+def _write_marks(shard: MemoryShard, batch: Batch) -> None:
+    shard.marks.update({(id, run_id): position for id, run_id, position in batch.marks})
+    for run in batch.unmarks:
+        shard.marks.pop(run, None)

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+from sagas.store.mailbox import Place, place_of
 from sagas.store.port import Mail
-
-Place = tuple[int, int]
-"""An entry id as numbers: the milliseconds, and the place within them."""
-
-
-def place_of(entry: str) -> Place:
-    ms, _, sequence = entry.partition("-")
-    return int(ms), int(sequence or 0)
 
 
 class Mailbox:
@@ -41,9 +34,10 @@ class Mailbox:
         start = bisect_right(self._places, place_of(entry))
         return self._mail[start : start + limit]
 
-    def ids_after(self, entry: str) -> Iterator[str]:
-        for at in range(bisect_right(self._places, place_of(entry)), len(self._mail)):
-            yield self._mail[at].id
+    def newest_after(self, place: Place) -> dict[str, Place]:
+        """Of each instance that has mail past ``place``: where its last entry stands."""
+        start = bisect_right(self._places, place)
+        return {self._mail[at].id: self._places[at] for at in range(start, len(self._mail))}
 
     def delete(self, entries: Iterable[str]) -> None:
         """Delete by exact id; what is not there is no error."""

@@ -7,7 +7,7 @@ from collections import defaultdict
 from sagas.store.head import decode_head
 from sagas.store.memory_mailbox import Mailbox
 from sagas.store.memory_scores import Scores
-from sagas.store.port import Status, Token
+from sagas.store.port import Admitted, Origin, Outgoing, Status, Token
 
 
 class MemoryShard:
@@ -16,13 +16,17 @@ class MemoryShard:
     __slots__ = (
         "admitted",
         "busy",
+        "claimed_at",
         "heads",
         "histories",
         "indexes",
         "known",
         "lease",
         "mailbox",
+        "marks",
+        "outbox",
         "sequence",
+        "sources",
         "steps",
         "timers",
         "token",
@@ -31,6 +35,7 @@ class MemoryShard:
     def __init__(self, shard: int) -> None:
         self.token = Token(counter=0, nonce="")
         self.sequence = 0
+        self.claimed_at = 0  # the sequence when the token was claimed
         self.lease: tuple[str, int] | None = None  # owner, when it ends
         self.mailbox = Mailbox(shard)
         self.admitted: dict[str, str] = {}
@@ -41,6 +46,13 @@ class MemoryShard:
         self.busy: set[str] = set()
         self.indexes: defaultdict[str, Scores] = defaultdict(Scores)
         self.known = MessageIds()
+        self.outbox: dict[str, Outgoing] = {}  # by entry, in order
+        self.sources: dict[int, tuple[Origin, Admitted]] = {}  # of each source shard: the last origin, its answer
+        self.marks: dict[tuple[str, str], int] = {}
+
+    def take(self, token: Token, owner: str, until_ms: int) -> None:
+        """It is ``owner``'s now."""
+        self.token, self.claimed_at, self.lease = token, self.sequence, (owner, until_ms)
 
     def current_run(self, id: str) -> tuple[str, Status] | None:
         """The run messages go to now, and how it stands; None when there never was one."""

@@ -9,7 +9,7 @@ contract suite (tests/contract/). Times are integer milliseconds of the Unix epo
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -54,6 +54,28 @@ class Head:
     attributes: Mapping[str, object] = field(default_factory=dict)
 
 
+# --- messages from instance to instance ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Origin:
+    """Where a message was sent from. Those of one source shard are ordered for ever, across its owners."""
+
+    shard: int
+    counter: int  # of the token its batch was first written with
+    sequence: int  # of that batch
+    index: int  # its place among the batch's messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message that waits in a shard's outbox until the commit that names ``entry`` in ``sent``."""
+
+    entry: str  # "sequence-index" of its origin, so that a batch written again makes the same entries again
+    origin: Origin
+    body: bytes
+
+
 # --- admission: the client's side ---------------------------------------------------------------------------
 
 OnConflict = Literal["fail", "use_existing", "terminate_existing"]
@@ -67,6 +89,11 @@ class Admission:
     kind "start": creates run ``run_id`` if the policies allow. "message": needs an instance that runs (or is
     admitted). "read": needs an instance, ended or not. "start_or_message": signal-with-start: ``mail`` goes to
     the running instance, else ``start_mail`` then ``mail`` are admitted as a start.
+
+    ``origin``: a relay sends it for another instance. The shard keeps the last origin of each source for ever and
+    answers KNOWN, writing nothing, for one that is not newer; the last one gets the refusal again that it got. Every
+    answer but OVERLOADED moves it on. So a relay sends one source's messages to one shard in order, one at a time:
+    the next when it has the answer, and after a refusal when that is committed with ``sent``.
     """
 
     id: str
@@ -79,10 +106,11 @@ class Admission:
     on_reuse: OnReuse = "allow"
     terminate_mail: bytes = b""  # what to put before the start when on_conflict="terminate_existing" meets a live run
     remember_ms: int = 90_000_000  # how long message_id is remembered (25 h)
+    origin: Origin | None = None
 
 
 class AdmissionVerdict(enum.Enum):
-    """What the door said; every one but OK, KNOWN and EXISTING means that nothing was written."""
+    """What the door said; every one but OK, KNOWN and EXISTING means that nothing was written (but an origin)."""
 
     OK = "ok"
     KNOWN = "known"  # this message id was accepted before: success, nothing written again
@@ -113,11 +141,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A shard taken: every commit carries ``token``; ``sequence`` is the last batch that was written."""
+    """A shard taken: every commit carries ``token``; ``sequence`` is the last batch that was written by then."""
 
     shard: int
     token: Token
     sequence: int
+    owner: str = ""
+    ttl_ms: int = 0  # of the lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +164,11 @@ class Transition:
     steps: bytes | None  # retry state of open steps; None removes the key
     mail: tuple[str, ...] = ()  # mailbox entries this transition applied: deleted by exact id
     admitted: bool = False  # it applies the admission of ``run_id``: forget the admission
-    closes: bool = False  # the run ends here: refused as UNREAD when newer mail for this id waits
+    closes: bool = False  # the run ends here: refused as UNREAD when mail for this id waits that it does not know
+    read_upto: str = "0"  # closes: it knows the mail up to here, and up to the last entry of its own ``mail``
     index: tuple[tuple[str, int | None], ...] = ()  # (index name, score) to add; None removes the id from it
     notice: bytes = b""  # published on the shard's notice channel (a run closed or parked); b"" = nothing
+    outbox: tuple[bytes, ...] = ()  # messages for other instances, opaque: put into the shard's outbox in this order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +178,12 @@ class Batch:
     shard: int
     token: Token
     sequence: int  # one more than the last written batch; may be empty of transitions (a fence check)
-    read_upto: str = "0"  # the last mailbox entry id this owner has read in this shard
     transitions: tuple[Transition, ...] = ()
     discard: tuple[str, ...] = ()  # mailbox entries to delete without a transition (answered queries, repeats)
+    sent: tuple[str, ...] = ()  # outbox entries that were relayed: deleted by exact id
+    marks: tuple[tuple[str, str, int], ...] = ()  # (id, run_id, position): the run's history is exported up to there
+    unmarks: tuple[tuple[str, str], ...] = ()  # (id, run_id): marks to remove, also those of this batch
+    epoch: int = 0  # the counter its messages' origins carry; 0: the token's. Written again, a batch keeps its first
 
 
 class CommitVerdict(enum.Enum):
@@ -166,7 +201,7 @@ class CommitVerdict(enum.Enum):
 class Committed:
     shard: int
     verdict: CommitVerdict
-    sequence: int = 0  # the last sequence the store holds
+    sequence: int = 0  # the last sequence the store holds; FENCED: that it held when the present token was claimed
     ids: tuple[str, ...] = ()
     counter: int = 0  # FENCED: the counter of the token that owns the shard
 
@@ -241,6 +276,14 @@ class Store(Protocol):
         ...
 
     async def release(self, claims: Sequence[Claim], owner: str) -> None: ...
+    async def reclaim(self, claim: Claim, seen_counter: int) -> Claim | None:
+        """Take back, for the same owner and time, a shard that went back to before ``claim`` (a failover).
+
+        Compare and set: only while the counter is still the lower one that FENCED named, and nobody has written since
+        ``claim`` was made; else None. The new counter is higher than both. Asked again it gives the same answer.
+        """
+        ...
+
     async def members(self, owner: str, ttl_ms: int) -> list[str]:
         """Report ``owner`` alive for ``ttl_ms`` (0: leaving) and list the owners that are alive, sorted."""
         ...
@@ -259,11 +302,16 @@ class Store(Protocol):
         ...
 
     async def busy(self, shard: int) -> list[str]: ...
+    async def outbox(self, shard: int, after: str = "0", limit: int = 1000) -> list[Outgoing]:
+        """Messages that wait to be relayed, past the entry ``after``, in the order of their origins."""
+        ...
+
+    async def marks(self, shard: int) -> list[tuple[str, str, int]]:
+        """Every (id, run_id, position) marked in this shard, sorted."""
+        ...
+
     async def attended(self, ids: Sequence[str]) -> list[tuple[int | None, bool]]:
         """Of each id: its entry in the timer set (ms, None without one), and whether it is among the busy."""
         ...
 
     async def close(self) -> None: ...
-
-
-StoreFactory = Callable[[], Awaitable[Store]]

@@ -2,18 +2,20 @@
 
 Law: this module says which command answers which call, and nothing else: the wire of commits and admissions, the
 connections and the meaning of errors have modules of their own (``redis_*.py``). Calls that write go over one
-connection and calls that read over another, so that a long history never stands in front of a commit.
+connection and calls that read over another, so that a long history never stands in front of a commit; where writes
+wait for a replica (``ha``), they have a connection of their own, so that leases never wait with them.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sagas.store import redis_admission, redis_commit, redis_scripts
-from sagas.store.head import decode_head
+from sagas.store.head import run_of
 from sagas.store.keys import SCHEMA, Keys, shard_of
-from sagas.store.mailbox import MAILBOX_LIMIT
+from sagas.store.mailbox import MAILBOX_LIMIT, place_of
 from sagas.store.port import (
     Admission,
     Admitted,
@@ -23,34 +25,48 @@ from sagas.store.port import (
     Listener,
     Loaded,
     Mail,
+    Origin,
+    Outgoing,
     Subscription,
     Token,
 )
-from sagas.store.redis_line import Address, Line
+from sagas.store.redis_durability import Durability, durability_of, run_replicated
+from sagas.store.redis_line import Address, Line, Reply
 from sagas.store.redis_mail import MailReader
 from sagas.store.redis_pages import page_of
+from sagas.store.redis_scripts import Script
 from sagas.store.redis_wakeups import Wakeups
 
 
 class RedisStore:
     """The port on one server (redis://, rediss:// or unix://). Belongs to the event loop it was connected on."""
 
-    def __init__(self, address: Address, namespace: str, mailbox_limit: int) -> None:
+    def __init__(self, address: Address, namespace: str, mailbox_limit: int, durability: Durability) -> None:
         self.namespace = namespace
         self._keys = Keys(namespace)
         self._mailbox_limit = mailbox_limit
+        self._replicated = durability == "ha"
+        self._commits = Line(address)
         self._writes = Line(address)
         self._reads = Line(address)
         self._mail = MailReader(address, self._keys)
         self._wakeups = Wakeups(address)
 
     @classmethod
-    async def connect(cls, url: str, namespace: str = "default", *, mailbox_limit: int = MAILBOX_LIMIT) -> RedisStore:
-        """A store whose server answered.
+    async def connect(
+        cls,
+        url: str,
+        namespace: str = "default",
+        *,
+        mailbox_limit: int = MAILBOX_LIMIT,
+        durability: Durability | None = None,
+    ) -> RedisStore:
+        """A store whose server answered. ``durability`` None: what the URL says (``?durability=ha``), else "strict".
 
-        Raises: InvalidArgument (URL or namespace), StoreUnavailable.
+        Raises: InvalidArgument (URL, mode or namespace), StoreUnavailable.
         """
-        store = cls(Address(url), namespace, mailbox_limit)
+        url, durability = durability_of(url, durability)
+        store = cls(Address(url), namespace, mailbox_limit, durability)
         try:
             await store._writes.call("PING")
         except BaseException:
@@ -63,7 +79,7 @@ class RedisStore:
     async def enqueue(self, admission: Admission) -> Admitted:
         keys = redis_admission.keys_of(admission, self._keys)
         arguments = redis_admission.arguments_of(admission, self._mailbox_limit)
-        return redis_admission.admitted_of(await redis_scripts.ENQUEUE.run(self._writes, keys, arguments))
+        return redis_admission.admitted_of(await self._durably(redis_scripts.ENQUEUE, keys, arguments))
 
     async def head(self, id: str) -> bytes | None:
         head: bytes | None = await self._reads.call("GET", self._keys.head(id))
@@ -111,7 +127,18 @@ class RedisStore:
         if reply is None:
             return None
         counter, sequence = reply
-        return Claim(shard=shard, token=Token(counter=counter, nonce=nonce), sequence=sequence)
+        token = Token(counter=counter, nonce=nonce)
+        return Claim(shard=shard, token=token, sequence=sequence, owner=owner, ttl_ms=ttl_ms)
+
+    async def reclaim(self, claim: Claim, seen_counter: int) -> Claim | None:
+        keys = (self._keys.epoch(claim.shard), self._keys.lease(claim.shard))
+        token = claim.token
+        arguments = (claim.owner, claim.ttl_ms, token.nonce, SCHEMA, seen_counter, token.counter, claim.sequence)
+        reply = await redis_scripts.RECLAIM.run(self._writes, keys, arguments)
+        if reply is None:
+            return None
+        counter, sequence = reply
+        return replace(claim, token=replace(token, counter=counter), sequence=sequence)
 
     async def renew(self, claims: Sequence[Claim], owner: str, ttl_ms: int) -> list[int]:
         if not claims:
@@ -132,31 +159,35 @@ class RedisStore:
             return []
         route = (self._keys.epoch(batches[0].shard),)
         packed = redis_commit.pack(batches, self._keys)
-        return redis_commit.unpack(batches, await redis_scripts.COMMIT.run(self._writes, route, (packed,)))
+        return redis_commit.unpack(batches, await self._durably(redis_scripts.COMMIT, route, (packed,)))
 
     async def read_mail(self, after: Mapping[int, str], block_ms: int, limit: int = 1000) -> list[Mail]:
         return await self._mail.read(after, block_ms, limit)
 
     async def load(self, ids: Sequence[str]) -> list[Loaded]:
-        """Heads and steps in one command, then the histories in one write: the owner alone writes between them."""
+        """Heads and steps in one command, then the histories in one write: the owner alone writes between them.
+
+        A head that cannot be read names no run: it is loaded without a history, for whoever decodes it to say so.
+        """
         if not ids:
             return []
         blobs = await self._reads.call(
             "MGET", *(self._keys.head(id) for id in ids), *(self._keys.steps(id) for id in ids)
         )
         heads, steps = blobs[: len(ids)], blobs[len(ids) :]
+        runs = [run_of(head) for head in heads]
         histories = iter(
             await self._reads.calls(
                 [
-                    ("LRANGE", self._keys.history(id, decode_head(head).run_id), 0, -1)
-                    for id, head in zip(ids, heads, strict=True)
-                    if head is not None
+                    ("LRANGE", self._keys.history(id, run_id), 0, -1)
+                    for id, run_id in zip(ids, runs, strict=True)
+                    if run_id is not None
                 ]
             )
         )
         return [
-            Loaded(head=head, chunks=() if head is None else tuple(next(histories)), steps=retries)
-            for head, retries in zip(heads, steps, strict=True)
+            Loaded(head=head, chunks=() if run_id is None else tuple(next(histories)), steps=retries)
+            for head, run_id, retries in zip(heads, runs, steps, strict=True)
         ]
 
     async def timers(self, shard: int, upto_ms: int, limit: int) -> tuple[list[tuple[str, int]], int | None]:
@@ -175,6 +206,15 @@ class RedisStore:
     async def busy(self, shard: int) -> list[str]:
         return sorted(id.decode() for id in await self._reads.call("SMEMBERS", self._keys.busy(shard)))
 
+    async def outbox(self, shard: int, after: str = "0", limit: int = 1000) -> list[Outgoing]:
+        found = await self._reads.call("XRANGE", self._keys.outbox(shard), f"({after}", "+", "COUNT", limit)
+        return [_outgoing(shard, entry.decode(), int(fields[1]), fields[3]) for entry, fields in found]
+
+    async def marks(self, shard: int) -> list[tuple[str, str, int]]:
+        flat = await self._reads.call("HGETALL", self._keys.marks(shard))
+        runs = (run.decode().rpartition(":") for run in flat[::2])
+        return sorted((id, run_id, int(at)) for (id, _, run_id), at in zip(runs, flat[1::2], strict=True))
+
     async def attended(self, ids: Sequence[str]) -> list[tuple[int | None, bool]]:
         if not ids:
             return []
@@ -188,8 +228,13 @@ class RedisStore:
 
     async def close(self) -> None:
         """Ends reads that block and closes every connection; calls on their way raise StoreUnavailable."""
-        for connection in (self._mail, self._wakeups, self._reads, self._writes):
+        for connection in (self._mail, self._wakeups, self._reads, self._writes, self._commits):
             await connection.close()
+
+    async def _durably(self, script: Script, keys: Sequence[str], arguments: Sequence[object]) -> Reply:
+        if self._replicated:
+            return await run_replicated(script, self._commits, keys, arguments)
+        return await script.run(self._writes, keys, arguments)
 
     def _leases(self, claims: Sequence[Claim]) -> list[str]:
         return [key for claim in claims for key in (self._keys.epoch(claim.shard), self._keys.lease(claim.shard))]
@@ -197,3 +242,8 @@ class RedisStore:
 
 def _tokens(claims: Sequence[Claim]) -> list[object]:
     return [part for claim in claims for part in (claim.token.counter, claim.token.nonce)]
+
+
+def _outgoing(shard: int, entry: str, counter: int, body: bytes) -> Outgoing:
+    sequence, index = place_of(entry)
+    return Outgoing(entry=entry, origin=Origin(shard=shard, counter=counter, sequence=sequence, index=index), body=body)

@@ -25,10 +25,13 @@ def keys_of(admission: Admission, keys: Keys) -> tuple[str, ...]:
         keys.head(id),
         keys.message(id, admission.message_id),
         keys.history(id, admission.run_id),
+        keys.sources(shard),
     )
 
 
 def arguments_of(admission: Admission, mailbox_limit: int) -> tuple[object, ...]:
+    origin = admission.origin
+    relayed = () if origin is None else (origin.shard, origin.counter, origin.sequence, origin.index)
     return (
         admission.id,
         admission.kind,
@@ -40,6 +43,7 @@ def arguments_of(admission: Admission, mailbox_limit: int) -> tuple[object, ...]
         admission.on_reuse,
         admission.remember_ms,
         mailbox_limit,
+        *relayed,
     )
 
 

@@ -3,16 +3,17 @@
 Law: the layout of ``_shard`` and the constants at the top of ``commit.lua`` are one thing in two places. Whatever a
 shard's commands take is sorted here, in the client, so that the server, which everybody shares, makes one call a
 kind of write and not one a transition. Of several transitions of one instance in a batch the last one's state stands.
+What few batches have is left out of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgpack
 
 from sagas.store.keys import Keys
-from sagas.store.mailbox import entries_of
+from sagas.store.mailbox import entries_of, known_to
 from sagas.store.port import Batch, Committed, CommitVerdict, Transition
 from sagas.store.redis_line import Reply
 
@@ -48,52 +49,76 @@ def unpack(batches: Sequence[Batch], reply: Reply) -> list[Committed]:
 
 
 def _shard(batch: Batch, keys: Keys) -> list[object]:
+    """One pass over the transitions: this is the most travelled code of a host."""
+    entries = entries_of(batch)  # first: what is no entry id is refused here
     steps: list[object] = []
-    due: dict[str, int | None] = {}
-    busy: dict[str, bool] = {}
-    retries: dict[str, bytes | None] = {}
+    last: dict[str, Transition] = {}
+    admitted: list[str] = []
+    indexed: dict[str, dict[str, int | None]] = {}
+    closing: list[object] = []
+    notices: list[bytes] = []
+    outbox: list[bytes] = []
     for step in batch.transitions:
         id = step.id
         steps += (id, step.run_id, step.version, False if step.chunk is None else step.chunk, step.head)
-        due[id] = step.timer_ms
-        busy[id] = step.busy
-        retries[id] = step.steps
-    return [
+        last[id] = step
+        if step.admitted:
+            admitted += (id, step.run_id)
+        for name, score in step.index:
+            indexed.setdefault(name, {})[id] = score
+        if step.closes:
+            closing += (id, *known_to(step))
+        if step.notice:
+            notices.append(step.notice)
+        if step.outbox:
+            outbox += step.outbox
+    packed = [
         keys.prefixes[batch.shard],
         batch.token.counter,
         batch.token.nonce,
         batch.sequence,
-        batch.read_upto,
-        keys.channel(keys.notices(batch.shard)),
         steps,
-        [step.id for step in batch.transitions if step.closes],
-        entries_of(batch),
-        *_scores(due.items()),
-        [id for id, flag in busy.items() if flag],
-        [id for id, flag in busy.items() if not flag],
-        [part for id, blob in retries.items() if blob is not None for part in (id, blob)],
-        [id for id, blob in retries.items() if blob is None],
-        [part for step in batch.transitions if step.admitted for part in (step.id, step.run_id)],
-        _indexes(batch.transitions),
-        [step.notice for step in batch.transitions if step.notice],
+        entries,
+        *_states(last),
     ]
+    if admitted or indexed or closing or notices or outbox or batch.sent or batch.marks or batch.unmarks:
+        packed += (
+            admitted,
+            [[name, *_scores(scores)] for name, scores in indexed.items()],
+            closing,
+            keys.channel(keys.notices(batch.shard)),
+            notices,
+            batch.epoch or batch.token.counter,
+            outbox,
+            batch.sent,
+            [part for id, run_id, position in batch.marks for part in (f"{id}:{run_id}", position)],
+            [f"{id}:{run_id}" for id, run_id in batch.unmarks],
+        )
+    return packed
 
 
-def _scores(items: Iterable[tuple[str, int | None]]) -> tuple[list[object], list[str]]:
-    """What ZADD takes, and what ZREM takes."""
-    add: list[object] = []
-    remove: list[str] = []
-    for id, score in items:
-        if score is None:
-            remove.append(id)
+def _states(last: Mapping[str, Transition]) -> tuple[list[object], ...]:
+    """What stands after the batch: timers, ids without one, the busy, the idle, retries, ids without."""
+    timers: list[object] = []
+    untimed: list[object] = []
+    busy: list[object] = []
+    idle: list[object] = []
+    retries: list[object] = []
+    unretried: list[object] = []
+    for id, step in last.items():
+        if step.timer_ms is None:
+            untimed.append(id)
         else:
-            add += (score, id)
-    return add, remove
+            timers += (step.timer_ms, id)
+        (busy if step.busy else idle).append(id)
+        if step.steps is None:
+            unretried.append(id)
+        else:
+            retries += (id, step.steps)
+    return timers, untimed, busy, idle, retries, unretried
 
 
-def _indexes(steps: Sequence[Transition]) -> list[list[object]]:
-    found: dict[str, dict[str, int | None]] = {}
-    for step in steps:
-        for name, score in step.index:
-            found.setdefault(name, {})[step.id] = score
-    return [[name, *_scores(scores.items())] for name, scores in found.items()]
+def _scores(scores: Mapping[str, int | None]) -> tuple[list[object], list[str]]:
+    """What ZADD takes, and what ZREM takes."""
+    add: list[object] = [part for id, score in scores.items() if score is not None for part in (score, id)]
+    return add, [id for id, score in scores.items() if score is None]

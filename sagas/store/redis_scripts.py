@@ -7,7 +7,7 @@ once more, which is safe, because NOSCRIPT means that nothing ran.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 
 from redis.exceptions import NoScriptError
@@ -29,12 +29,23 @@ class Script:
     async def run(self, line: Line, keys: Sequence[str], arguments: Sequence[object]) -> Reply:
         """The script's reply. Raises StoreUnavailable."""
         command = ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+        return await self._known(line, lambda: line.call(*command))
+
+    async def run_before(
+        self, line: Line, keys: Sequence[str], arguments: Sequence[object], *following: tuple[object, ...]
+    ) -> list[Reply]:
+        """The replies of the script and of the commands that follow it, in one write on one connection."""
+        command = ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+        replies: list[Reply] = await self._known(line, lambda: line.calls([command, *following]))
+        return replies
+
+    async def _known(self, line: Line, ask: Callable[[], Awaitable[Reply]]) -> Reply:
         try:
-            return await line.call(*command)
+            return await ask()
         except NoScriptError:
             await line.call("SCRIPT", "LOAD", self.source)
         try:
-            return await line.call(*command)
+            return await ask()
         except NoScriptError as error:
             raise unavailable(error, line.where) from error
 
@@ -42,6 +53,7 @@ class Script:
 COMMIT = Script("commit")
 ENQUEUE = Script("enqueue")
 CLAIM = Script("claim")
+RECLAIM = Script("reclaim")
 RENEW = Script("renew")
 RELEASE = Script("release")
 MEMBERS = Script("members")

@@ -1,23 +1,25 @@
 """Committed events to spans: what is traced, and how it is named.
 
 Law: pure, and a function of the history alone. A span is made by the one event that ends it, so no span is made twice,
-and however a history was cut into turns, its spans are the same. The root span ends with its run: its children come
-before it, as OpenTelemetry allows.
+and however a history was cut into turns, its spans are the same. An episode ends with its last event. Roots come after
+their children, as OpenTelemetry allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from compensations import Outcome
+from sagas.kernel.episode import Beginning, Trail
 from sagas.kernel.events import (
     CancelRequested,
     CompensationCompleted,
     CompensationFailed,
-    CompensationScheduled,
     CompensationStarted,
     Event,
+    MessageDelivered,
+    MessageRefused,
+    MessageSent,
     Parked,
     Paused,
     Resumed,
@@ -30,31 +32,35 @@ from sagas.kernel.events import (
     SignalReceived,
     StepCompleted,
     StepFailed,
+    TimerCancelled,
     TimerFired,
     TimerSet,
 )
 from sagas.kernel.failure import Failure
-from sagas.kernel.state import OpenStep, Status
-from sagas.telemetry.run import RunSpans, cut
-from sagas.telemetry.span import Attributes, Kind, Link, Moment, Span, SpanStatus
-from sagas.telemetry.trace import parse_traceparent
+from sagas.kernel.state import Status
+from sagas.telemetry.episode import EpisodeSpans, cut
+from sagas.telemetry.span import Attributes, Kind, Span, SpanStatus
+from sagas.telemetry.steps import step_spans, withdrawn_step, words
+from sagas.telemetry.trace import parse_traceparent, traces_of
 from sagas.telemetry.turn import Turn, WholeHistory
-
-Settled = StepCompleted | StepFailed | CompensationCompleted | CompensationFailed
-Opened = Mapping[int, Event]
 
 
 def spans_of(turn: Turn) -> list[Span]:
     """The spans that the events of a turn end, in their order."""
-    if turn.run is None:
+    if turn.run is None or not turn.events:
         return []
-    run = RunSpans(turn.run)
+    traces = traces_of(turn.run)
     spans: list[Span] = []
-    for index, event in enumerate(turn.events, turn.position):
-        if (instant := _INSTANTS.get(type(event))) is not None:
-            spans.append(instant(run, event, index))
-        elif (ended := _ENDED.get(type(event))) is not None:
-            spans.append(ended(run, event, turn.opened))
+    episodes, end = turn.trail.episodes, turn.position + len(turn.events)
+    for at, episode in enumerate(episodes):
+        last = at == len(episodes) - 1
+        within = EpisodeSpans(turn.run, traces, episode)
+        first, until = max(episode.first, turn.position), end if last else episodes[at + 1].first
+        events = turn.events[first - turn.position : until - turn.position]
+        for index, event in enumerate(events, first):
+            spans += _ended_by(within, event, index, turn.trail)
+        if not traces.continuous and (not last or turn.trail.sleeps):
+            spans.append(_episode(within, events[-1]))
     return spans
 
 
@@ -66,117 +72,135 @@ def spans_of_history(events: Sequence[Event]) -> list[Span]:
     return spans_of(WholeHistory.of(events))
 
 
+def _ended_by(within: EpisodeSpans, event: Event, index: int, trail: Trail) -> Iterable[Span]:
+    kind = type(event)
+    if (instant := _INSTANTS.get(kind)) is not None:
+        return (instant(within, event, index),)
+    if (ended := _ENDED.get(kind)) is not None:
+        return ended(within, event, trail)
+    return ()
+
+
 # --- what has a beginning and an end
 
 
-def _step(run: RunSpans, event: Settled, opened: Opened) -> Span:
-    """A step or an undo, with each of its failed attempts."""
-    scheduled = opened[event.step]
-    assert isinstance(scheduled, OpenStep), f"step {event.step} ends what scheduled it"
-    kind, attributes = Kind.STEP, _step_attributes(scheduled, event)
-    links: tuple[Link, ...] = ()
-    if isinstance(scheduled, CompensationScheduled):
-        kind = Kind.COMPENSATION
-        attributes |= {"saga.undo_of": scheduled.undo_of, "saga.scope": scheduled.scope}
-        # A link to its action and no child of it: an undo that was added by hand has no action with a span.
-        links = (Link(trace_id=run.trace.trace_id, span_id=run.trace.span_id(Kind.STEP, scheduled.undo_of)),)
-    status, error = SpanStatus.OK, ""
-    if isinstance(event, StepFailed | CompensationFailed):
-        failure = Failure.from_row(event.failure)
-        attributes |= {"saga.outcome": failure.outcome.value, "error.type": failure.cause_type}
-        status, error = SpanStatus.ERROR, _words(failure)
-    return run.span(
-        kind,
-        event.step,
-        scheduled.activity,
-        start_ms=scheduled.at_ms,
+def _timer_fired(within: EpisodeSpans, event: TimerFired, trail: Trail) -> Iterator[Span]:
+    """From set to fired; one that an earlier episode set begins when it fell due, not in another trace's time."""
+    timer = trail.ended[event.timer]
+    assert isinstance(timer, TimerSet), f"timer {event.timer} was set before it fired"
+    begins_ms = timer.at_ms if timer.at_ms >= within.since_ms else min(timer.due_ms, event.at_ms)
+    yield _timer(within, timer, begins_ms, event.at_ms, {"saga.timer.lag_ms": event.at_ms - timer.due_ms})
+
+
+def _timer_cancelled(within: EpisodeSpans, event: TimerCancelled, trail: Trail) -> Iterator[Span]:
+    timer = trail.ended[event.timer]
+    assert isinstance(timer, TimerSet), f"timer {event.timer} was set before it was cancelled"
+    yield _withdrawn_timer(within, timer, event)
+
+
+def _withdrawn_timer(within: EpisodeSpans, timer: TimerSet, event: Event) -> Span:
+    begins_ms = min(max(timer.at_ms, within.since_ms), event.at_ms)
+    return _timer(within, timer, begins_ms, event.at_ms, {"saga.cancelled": True})
+
+
+def _timer(within: EpisodeSpans, timer: TimerSet, start_ms: int, end_ms: int, attributes: Attributes) -> Span:
+    said = {"saga.timer": timer.timer, "saga.timer.delay_ms": timer.due_ms - timer.at_ms, **attributes}
+    return within.span(Kind.TIMER, (timer.timer,), "timer", start_ms=start_ms, end_ms=end_ms, attributes=said)
+
+
+def _answered(within: EpisodeSpans, event: MessageDelivered | MessageRefused, trail: Trail) -> Iterator[Span]:
+    sent = trail.ended[event.number]
+    assert isinstance(sent, MessageSent), f"message {event.number} was sent before it was answered"
+    yield _outgoing(within, sent, event)
+
+
+def _outgoing(within: EpisodeSpans, sent: MessageSent, event: Event) -> Span:
+    status, error = SpanStatus.UNSET, ""
+    if isinstance(event, MessageDelivered):
+        status = SpanStatus.OK
+    elif isinstance(event, MessageRefused):
+        status, error = SpanStatus.ERROR, " ".join(filter(None, (event.reason, event.status)))
+    said: dict[str, str | int] = {"saga.message": sent.number, "saga.target": sent.target}
+    if sent.name:
+        said["saga.signal"] = sent.name
+    return within.span(
+        Kind.OUTGOING,
+        (sent.number,),
+        f"send {sent.kind} {sent.name}".rstrip(),
+        start_ms=sent.at_ms,
         end_ms=event.at_ms,
-        attributes=attributes,
+        attributes=said,
         status=status,
         error=error,
-        links=links,
-        events=tuple(_failed_attempt(*row) for row in event.errors),
     )
 
 
-def _step_attributes(scheduled: OpenStep, event: Settled) -> dict[str, str | int]:
-    return {
-        "saga.step": event.step,
-        "saga.activity": scheduled.activity,
-        "saga.attempts": event.attempt,
-        "saga.outcome": Outcome.DONE.value,
-    }
+def _run(within: EpisodeSpans, event: Event, trail: Trail) -> Iterator[Span]:
+    """What is still open when the run ends, and then the run."""
+    for begun in trail.left:
+        yield _left(within, begun, event, trail)
+    yield within.run(event.at_ms, *_verdict(event))
 
 
-def _failed_attempt(attempt: int, at_ms: int, error_type: str, message: str) -> Moment:
-    """In OpenTelemetry's words for an exception, which its viewers know how to show."""
-    said: Attributes = {"exception.type": error_type, "exception.message": cut(message), "saga.attempt": attempt}
-    return Moment(name="exception", at_ms=at_ms, attributes=said)
+def _left(within: EpisodeSpans, begun: Beginning, event: Event, trail: Trail) -> Span:
+    if isinstance(begun, TimerSet):
+        return _withdrawn_timer(within, begun, event)
+    if isinstance(begun, MessageSent):
+        return _outgoing(within, begun, event)
+    return withdrawn_step(within, begun, event, trail)
 
 
-def _timer(run: RunSpans, event: TimerFired, opened: Opened) -> Span:
-    timer = opened[event.timer]
-    assert isinstance(timer, TimerSet), f"timer {event.timer} was set before it fired"
-    attributes: Attributes = {"saga.timer": event.timer, "saga.timer.lag_ms": event.at_ms - timer.due_ms}
-    return run.span(Kind.TIMER, event.timer, "timer", start_ms=timer.at_ms, end_ms=event.at_ms, attributes=attributes)
+def _episode(within: EpisodeSpans, last: Event) -> Span:
+    """It says how the run ended, if it was the last one."""
+    if type(last) in _RUN_ENDS:
+        return within.root(last.at_ms, *_verdict(last))
+    return within.root(last.at_ms, {}, SpanStatus.UNSET, "")
 
 
-def _root(run: RunSpans, event: Event, _opened: Opened) -> Span:
+def _verdict(event: Event) -> tuple[Attributes, SpanStatus, str]:
+    """What a run's end says: attributes, status, error."""
     ended, status = _RUN_ENDS[type(event)]
-    reason = _words(Failure.from_row(event.failure)) if isinstance(event, RunFailed) else getattr(event, "reason", "")
+    reason = words(Failure.from_row(event.failure)) if isinstance(event, RunFailed) else getattr(event, "reason", "")
     attributes: dict[str, str | int] = {"saga.status": ended.value}
     if reason:
         attributes["saga.reason"] = cut(reason)
-    return run.span(
-        Kind.RUN,
-        0,
-        run.started.type,
-        start_ms=run.started.at_ms,
-        end_ms=event.at_ms,
-        attributes=attributes,
-        status=status,
-        error=reason if status is SpanStatus.ERROR else "",
-    )
-
-
-def _words(failure: Failure) -> str:
-    return f"{failure.cause_type}: {failure.message}"
+    return attributes, status, reason if status is SpanStatus.ERROR else ""
 
 
 # --- what took no time
 
 
-def _signal(run: RunSpans, event: SignalReceived, index: int) -> Span:
+def _signal(within: EpisodeSpans, event: SignalReceived, index: int) -> Span:
     sender = parse_traceparent(event.trace)
-    links = () if sender is None else (Link(trace_id=sender.trace_id, span_id=sender.span_id),)
+    links = () if sender is None else (within.sender_link(sender),)
     attributes = {"saga.signal": event.name, "saga.message_id": event.message_id}
-    return run.instant(Kind.MESSAGE, index, f"signal {event.name}", event, attributes, links=links)
+    return within.instant(Kind.MESSAGE, index, f"signal {event.name}", event, attributes, links=links)
 
 
-def _dead_letter(run: RunSpans, event: SignalDeadLettered, index: int) -> Span:
+def _dead_letter(within: EpisodeSpans, event: SignalDeadLettered, index: int) -> Span:
     attributes = {"saga.signal": event.name, "saga.message_id": event.message_id}
-    return run.instant(Kind.MESSAGE, index, f"dead letter {event.name}", event, attributes, error=event.reason)
+    return within.instant(Kind.MESSAGE, index, f"dead letter {event.name}", event, attributes, error=event.reason)
 
 
-def _cancel(run: RunSpans, event: CancelRequested, index: int) -> Span:
-    return run.instant(Kind.MESSAGE, index, "cancel", event, {"saga.reason": cut(event.reason)})
+def _cancel(within: EpisodeSpans, event: CancelRequested, index: int) -> Span:
+    return within.instant(Kind.MESSAGE, index, "cancel", event, {"saga.reason": cut(event.reason)})
 
 
-def _unwind(run: RunSpans, event: CompensationStarted, index: int) -> Span:
+def _unwind(within: EpisodeSpans, event: CompensationStarted, index: int) -> Span:
     attributes: Attributes = {"saga.scope": event.scope, "saga.reason": cut(event.reason)}
-    return run.instant(Kind.UNWIND, index, "unwind", event, attributes)
+    return within.instant(Kind.UNWIND, index, "unwind", event, attributes)
 
 
-def _parked(run: RunSpans, event: Parked, index: int) -> Span:
-    return run.instant(Kind.STANDSTILL, index, "parked", event, {}, error=event.reason)
+def _parked(within: EpisodeSpans, event: Parked, index: int) -> Span:
+    return within.instant(Kind.STANDSTILL, index, "parked", event, {}, error=event.reason)
 
 
-def _paused(run: RunSpans, event: Paused, index: int) -> Span:
-    return run.instant(Kind.STANDSTILL, index, "paused", event, {"saga.by": event.by})
+def _paused(within: EpisodeSpans, event: Paused, index: int) -> Span:
+    return within.instant(Kind.STANDSTILL, index, "paused", event, {"saga.by": event.by})
 
 
-def _resumed(run: RunSpans, event: Resumed, index: int) -> Span:
-    return run.instant(Kind.STANDSTILL, index, "resumed", event, {"saga.by": event.by})
+def _resumed(within: EpisodeSpans, event: Resumed, index: int) -> Span:
+    return within.instant(Kind.STANDSTILL, index, "resumed", event, {"saga.by": event.by})
 
 
 _RUN_ENDS: dict[type[Event], tuple[Status, SpanStatus]] = {
@@ -187,16 +211,19 @@ _RUN_ENDS: dict[type[Event], tuple[Status, SpanStatus]] = {
     RunTerminated: (Status.TERMINATED, SpanStatus.ERROR),
 }
 
-_ENDED: dict[type[Event], Callable[[RunSpans, Any, Opened], Span]] = {
-    StepCompleted: _step,
-    StepFailed: _step,
-    CompensationCompleted: _step,
-    CompensationFailed: _step,
-    TimerFired: _timer,
-    **dict.fromkeys(_RUN_ENDS, _root),
+_ENDED: dict[type[Event], Callable[[EpisodeSpans, Any, Trail], Iterable[Span]]] = {
+    StepCompleted: step_spans,
+    StepFailed: step_spans,
+    CompensationCompleted: step_spans,
+    CompensationFailed: step_spans,
+    TimerFired: _timer_fired,
+    TimerCancelled: _timer_cancelled,
+    MessageDelivered: _answered,
+    MessageRefused: _answered,
+    **dict.fromkeys(_RUN_ENDS, _run),
 }
 
-_INSTANTS: dict[type[Event], Callable[[RunSpans, Any, int], Span]] = {
+_INSTANTS: dict[type[Event], Callable[[EpisodeSpans, Any, int], Span]] = {
     SignalReceived: _signal,
     SignalDeadLettered: _dead_letter,
     CancelRequested: _cancel,

@@ -13,10 +13,13 @@ class Kind(enum.StrEnum):
     """What in a run a span stands for; ``saga.kind`` on the wire."""
 
     RUN = "run"
+    EPISODE = "episode"  # a burst of activity between two sleeps: the root of its trace
     STEP = "step"
     COMPENSATION = "compensation"
+    ATTEMPT = "attempt"  # of a step or of a compensation, and its child
     TIMER = "timer"
     MESSAGE = "message"  # a signal, or a request to cancel
+    OUTGOING = "outgoing"  # a message to another instance
     STANDSTILL = "standstill"  # parked, paused, resumed
     UNWIND = "unwind"  # a scope began to undo
 
@@ -29,12 +32,23 @@ class SpanStatus(enum.Enum):
     ERROR = "error"
 
 
+class Why(enum.StrEnum):
+    """What a link leads to; its attribute ``saga.link`` on the wire."""
+
+    START = "start"  # the run's first episode
+    PREVIOUS = "previous"  # the episode before
+    SENDER = "sender"  # whoever sent a signal
+    UNDOES = "undoes"  # the step that a compensation undoes
+    END = "end"  # the run's last episode
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """Another span this one follows from, in this trace or in another."""
 
     trace_id: int
     span_id: int
+    why: Why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +64,7 @@ class Moment:
 class Span:
     """One span. Ids are OpenTelemetry's integers, times ms of the epoch; ``error`` says what went wrong, if ERROR.
 
-    ``parent_id`` is None for the root of a trace; the parent of a RUN, if it has one, is its caller's.
+    ``parent_id`` is None for the root of a trace; ``remote_parent``: it is the span of a run's caller.
     """
 
     kind: Kind
@@ -65,3 +79,4 @@ class Span:
     error: str = ""
     links: tuple[Link, ...] = ()
     events: tuple[Moment, ...] = ()
+    remote_parent: bool = False

@@ -1,17 +1,19 @@
-"""What telemetry needs to know of a turn that was made durable. The engine's ``Turn`` is one; so is a whole history."""
+"""What telemetry needs to know of a turn that was made durable. The engine's ``Turn`` is one; so is a history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sagas.errors import HistoryError
-from sagas.kernel.events import CompensationScheduled, Event, RunStarted, StepScheduled, TimerSet
+from sagas.kernel.episode import Trail
+from sagas.kernel.events import Event, RunStarted
+from sagas.kernel.state import RunState
 
 
 class Turn(Protocol):
-    """Events that were appended to one run's history together."""
+    """Events that were appended to one run's history together. Never changed once it is durable."""
 
     @property
     def run(self) -> RunStarted | None:
@@ -26,29 +28,30 @@ class Turn(Protocol):
         """What was appended."""
 
     @property
-    def opened(self) -> Mapping[int, Event]:
-        """By number, what ``events`` end: the StepScheduled, CompensationScheduled and TimerSet of any earlier turn."""
+    def trail(self) -> Trail:
+        """What ``events`` ended, and in which episodes they lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeHistory:
-    """All there is of a run so far, as one turn."""
+    """A run's history so far as one turn, or what of it follows an event."""
 
     run: RunStarted | None
     position: int
     events: Sequence[Event]
-    opened: Mapping[int, Event]
+    trail: Trail
 
     @classmethod
-    def of(cls, events: Sequence[Event]) -> WholeHistory:
-        """Raises: HistoryError when these do not begin with RunStarted."""
-        first = events[0] if events else None
+    def of(cls, history: Sequence[Event], start: int = 0) -> WholeHistory:
+        """``history``: all of it; the turn begins with its event ``start``, which began a turn when it was written.
+
+        Raises: HistoryError when it does not begin with RunStarted.
+        """
+        first = history[0] if history else None
         if first is not None and not isinstance(first, RunStarted):
             raise HistoryError(f"a history begins with RunStarted, this one with {type(first).__name__}")
-        opened: dict[int, Event] = {}
-        for event in events:
-            if isinstance(event, StepScheduled | CompensationScheduled):
-                opened[event.step] = event
-            elif isinstance(event, TimerSet):
-                opened[event.timer] = event
-        return cls(run=first, position=0, events=events, opened=opened)
+        state = RunState()
+        state.evolve_all(history[:start])
+        state.follow()
+        state.evolve_all(history[start:])
+        return cls(run=first, position=start, events=history[start:], trail=state.trail())

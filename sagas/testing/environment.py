@@ -179,7 +179,7 @@ async def environment(
 
     ``start``: the first instant. ``modules``: what a host would be given; types that ``env.client`` starts are known
     anyway. ``residents``: instances kept in memory a shard; 0 passivates and reloads each one at every point.
-    ``on_committed`` is told of every durable turn, in order (a ``sagas.telemetry.export.SpanEmitter`` has such a hook).
+    ``on_committed`` is told of every durable turn, in order (a ``sagas.telemetry.export.SpanExport`` has such a hook).
     """
     env = Environment(start, modules, residents, on_committed)
     await env.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from dataclasses import dataclass
 
 import sagas
@@ -32,6 +34,23 @@ async def charge(cents: int) -> int:
     if cents > 500:
         raise CardDeclined("no money")
     return cents
+
+
+@sagas.activity
+async def shout(text: str) -> None:
+    print(f"printed {text}")  # noqa: T201  # what its developer must see
+    logging.getLogger("shop").warning("logged %s", text)
+
+
+@sagas.activity
+def shout_in_a_thread(text: str) -> None:
+    sys.stderr.write(f"complained {text}\n")
+
+
+@sagas.saga
+async def loud(text: str) -> None:
+    await shout(text)
+    await shout_in_a_thread(text)
 
 
 @sagas.saga

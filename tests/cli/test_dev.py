@@ -89,13 +89,19 @@ def test_dev_runs_sagas_of_another_terminal_and_leaves_nothing(console: Console)
         first.saw("completed", "trip-1", "a hotel in Rome")
         assert console.run("execute", "shop:book_trip", '{"city": "Rome", "cents": 900}', "--id", "trip-2").code == 1
         first.saw("failed", "trip-2", "CardDeclined: no money")
+        console.ok("execute", "shop:loud", "hello", "--id", "loud-1")
+        for line in ("printed hello", "logged hello", "complained hello"):
+            first.saw("worker-default-0", line)
         console.ok("start", "shop:buggy", "--id", "bug-1")
         first.saw("parked", "bug-1", "KeyError: 'a bug'")
         console.ok("start", "shop:nap", "86400", "--id", "nap-1")
         first.saw("started", "nap-1")
         first.interrupt()
         assert first.ended() == 0
-        assert "Traceback" not in "\n".join(first.lines)
+        output = "\n".join(first.lines)
+        assert "Traceback" not in output
+        assert "Warning" not in output
+        assert "\x1b" not in output  # it is no terminal
     for pid, command in started.items():
         wait_until(lambda pid=pid: has_ended(pid), f"the end of {command}")  # type: ignore[misc]
     assert processes_of(console.folder) == {}

@@ -86,3 +86,24 @@ def test_each_change_is_a_line_and_each_line_comes_once() -> None:
     assert said.count("bug-1") == 4
     assert said.count("of-old") == 1
     assert said.count("nap-2") == 2
+
+
+def test_one_that_cannot_be_read_is_shown_as_parked() -> None:
+    async def scenario() -> None:
+        screen = Screen()
+        console = Console(file=screen, width=200, markup=False, highlight=False, emoji=False)
+        async with environment() as env:
+            await env.client.start(nap, 3600, id="damaged")
+            await env.settle()
+            env.store._shard("damaged").heads["damaged"] = b"\xc1"  # type: ignore[attr-defined]
+            live = Live(env.store, console)
+            await live.begin()
+            assert "1 of them parked" in await screen.saw("running from before: 1")
+            watching = asyncio.create_task(live.run())
+            try:
+                await env.client.start(nap, 3600, id="nap-1")
+                await screen.saw("started", "nap-1")
+            finally:
+                watching.cancel()
+
+    asyncio.run(scenario())

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from sagas.errors import StoreUnavailable
 from sagas.store.head import encode_head
 from sagas.store.keys import shard_of
 from sagas.store.port import Admission, Admitted, Batch, Claim, Committed, Head, Mail, Status, Store, Transition
@@ -92,17 +93,13 @@ async def applied(store: Store, id: str, *admissions: Admission, owner: str = "a
         await store.enqueue(admission)
     entries = tuple(mail.entry for mail in await unread(store, id))
     run_id = admissions[0].run_id if admissions else "r1"
-    await committed(store, claim, 1, step(id, run_id=run_id, mail=entries, admitted=True), read_upto=last(entries))
+    await committed(store, claim, 1, step(id, run_id=run_id, mail=entries, admitted=True))
     return claim
 
 
 async def unread(store: Store, id: str, after: str = "0") -> list[Mail]:
     """What waits in the mailbox of this id's shard."""
     return await store.read_mail({shard_of(id): after}, block_ms=0)
-
-
-def last(entries: tuple[str, ...]) -> str:
-    return entries[-1] if entries else "0"
 
 
 def bodies(mail: list[Mail]) -> list[bytes]:
@@ -119,6 +116,15 @@ async def eventually(ask: Callable[[], Awaitable[T]]) -> T:
         while not (answer := await ask()):
             await asyncio.sleep(0.005)
         return answer
+
+
+async def eventually_up(ask: Callable[[], Awaitable[T]]) -> T:
+    """The first answer after a restart: the connections of before are dead, and a call may be what notices."""
+    while True:
+        try:
+            return await ask()
+        except StoreUnavailable:
+            await asyncio.sleep(0.005)
 
 
 def _new() -> str:

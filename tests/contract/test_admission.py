@@ -20,6 +20,7 @@ from tests.contract.samples import (
 )
 
 V = AdmissionVerdict
+LATER = "99999999999999-0"
 
 
 async def nothing(store: Store) -> None:
@@ -37,7 +38,7 @@ async def running(store: Store) -> None:
 
 async def ended(store: Store, status: Status) -> None:
     claim = await applied(store, "a", start("a"))
-    await committed(store, claim, 2, closing("a", 1, status=status), read_upto="99999999999999-0")
+    await committed(store, claim, 2, closing("a", 1, status=status, read_upto=LATER))
 
 
 async def completed(store: Store) -> None:
@@ -238,7 +239,7 @@ def test_a_message_id_is_remembered_across_runs(open_store: OpenStore) -> None:
     async def scenario(store: Store) -> None:
         claim = await applied(store, "a", start("a"))
         await store.enqueue(message("a", message_id="m"))
-        await committed(store, claim, 2, closing("a", 1), read_upto="99999999999999-0")
+        await committed(store, claim, 2, closing("a", 1, read_upto=LATER))
         await store.enqueue(start("a", "r2"))
         assert await store.enqueue(message("a", message_id="m")) == answer(V.KNOWN, "r1")
 

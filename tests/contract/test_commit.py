@@ -8,7 +8,19 @@ from sagas.errors import InvalidArgument
 from sagas.store.keys import shard_of
 from sagas.store.port import Committed, CommitVerdict, Loaded, Status, Store, Token
 from tests.conftest import OpenStore
-from tests.contract.samples import batch, claimed, closing, committed, head, message, start, step, unread, with_store
+from tests.contract.samples import (
+    batch,
+    claimed,
+    closing,
+    committed,
+    enqueued,
+    head,
+    message,
+    start,
+    step,
+    unread,
+    with_store,
+)
 
 OTHER = "b"  # an id of another shard than "a"'s
 
@@ -28,7 +40,6 @@ def test_ok_writes_every_part(open_store: OpenStore) -> None:
             claim,
             1,
             step("a", timer_ms=500, busy=True, steps=b"retry", mail=(mail.entry,), admitted=True, index=(("x", 7),)),
-            read_upto=mail.entry,
         )
         assert verdict == Committed(shard=claim.shard, verdict=CommitVerdict.OK, sequence=1)
         assert await loaded(store, "a") == Loaded(head=head(), chunks=(b"r1/0",), steps=b"retry")
@@ -183,13 +194,13 @@ def test_unread_refuses_to_close_over_newer_mail(open_store: OpenStore) -> None:
         (first,) = await unread(store, "a")
         await store.enqueue(message("a"))
         refused = await committed(
-            store, claim, 1, closing("a", mail=(first.entry,), admitted=True), read_upto=first.entry
+            store, claim, 1, closing("a", mail=(first.entry,), admitted=True, read_upto=first.entry)
         )
         assert (refused.verdict, refused.ids, refused.sequence) == (CommitVerdict.UNREAD, ("a",), 0)
         assert await store.admitted("a") == "r1"
         entries = tuple(mail.entry for mail in await unread(store, "a"))
         assert len(entries) == 2
-        done = await committed(store, claim, 1, closing("a", mail=entries, admitted=True), read_upto=entries[-1])
+        done = await committed(store, claim, 1, closing("a", mail=entries, admitted=True, read_upto=entries[-1]))
         assert done.verdict is CommitVerdict.OK
 
     with_store(open_store, scenario)
@@ -201,6 +212,52 @@ def test_unread_looks_only_at_mail_of_closing_instances(open_store: OpenStore) -
         neighbour = next(f"i{n}" for n in range(2000) if shard_of(f"i{n}") == claim.shard)
         await store.enqueue(start(neighbour))
         assert (await committed(store, claim, 1, step("a"), closing("a", 1))).verdict is CommitVerdict.OK
+
+    with_store(open_store, scenario)
+
+
+def test_each_end_is_judged_by_the_mail_it_knows(open_store: OpenStore) -> None:
+    """The one that ended first knows less; mail of the other that came between is no reason to refuse."""
+
+    async def scenario(store: Store) -> None:
+        claim = await claimed(store, "a")
+        neighbour = next(f"i{n}" for n in range(2000) if shard_of(f"i{n}") == claim.shard)
+        await enqueued(store, start("a"), start(neighbour))
+        first, second = (mail.entry for mail in await unread(store, "a"))
+        one = closing("a", mail=(first,), read_upto=first)
+        other = closing(neighbour, mail=(second,), read_upto=second)
+        assert (await committed(store, claim, 1, one, other)).verdict is CommitVerdict.OK
+
+    with_store(open_store, scenario)
+
+
+def test_of_several_ends_those_are_named_that_have_mail_they_do_not_know(open_store: OpenStore) -> None:
+    async def scenario(store: Store) -> None:
+        claim = await claimed(store, "a")
+        ids = ["a", *(f"i{n}" for n in range(4000) if shard_of(f"i{n}") == claim.shard)][:3]
+        await enqueued(store, *map(start, ids), message(ids[0]), message(ids[2]))
+        entries = [mail.entry for mail in await unread(store, "a")]
+        steps = [
+            closing(ids[0], mail=(entries[0],), read_upto=entries[2]),
+            closing(ids[1], mail=(entries[1],), read_upto=entries[1]),
+            closing(ids[2], mail=(entries[2],), read_upto=entries[4]),
+        ]
+        refused = await committed(store, claim, 1, *steps, discard=tuple(entries[3:]))
+        assert (refused.verdict, refused.ids) == (CommitVerdict.UNREAD, (ids[0],))
+        assert len(await unread(store, "a")) == 5
+
+    with_store(open_store, scenario)
+
+
+def test_mail_that_an_end_itself_applied_is_known_to_it(open_store: OpenStore) -> None:
+    async def scenario(store: Store) -> None:
+        claim = await claimed(store, "a")
+        await enqueued(store, start("a"), *(message("a") for _ in range(12)))
+        entries = tuple(mail.entry for mail in await unread(store, "a"))
+        late = await committed(store, claim, 1, closing("a", mail=entries[:12], read_upto=entries[0]))
+        assert late.verdict is CommitVerdict.UNREAD
+        done = await committed(store, claim, 1, closing("a", mail=(entries[12], entries[0]), read_upto="0"))
+        assert done.verdict is CommitVerdict.OK
 
     with_store(open_store, scenario)
 
@@ -247,7 +304,7 @@ def test_a_newer_admission_outlives_the_commit_of_an_older_one(open_store: OpenS
         await store.enqueue(start("a", "r2", on_conflict="terminate_existing", terminate_mail=b"terminate"))
         await committed(store, claim, 1, step("a", 0, "r1", admitted=True))
         assert await store.admitted("a") == "r2"
-        await committed(store, claim, 2, closing("a", 1, "r1", Status.TERMINATED), read_upto="99999999999999-0")
+        await committed(store, claim, 2, closing("a", 1, "r1", Status.TERMINATED, read_upto="99999999999999-0"))
         await committed(store, claim, 3, step("a", 0, "r2", admitted=True))
         assert await store.admitted("a") is None
 
@@ -273,7 +330,9 @@ def test_a_large_flush(open_store: OpenStore) -> None:
     with_store(open_store, scenario)
 
 
-@pytest.mark.parametrize("wrong", [{"discard": ("nonsense",)}, {"read_upto": "+"}, {"discard": ("1-1,2-2 ",)}])
+@pytest.mark.parametrize(
+    "wrong", [{"discard": ("nonsense",)}, {"sent": ("+",)}, {"discard": ("1-1,2-2 ",)}, {"discard": ("9" * 20,)}]
+)
 def test_what_is_no_entry_id_is_refused_before_anything_is_sent(
     open_store: OpenStore, wrong: dict[str, object]
 ) -> None:
@@ -282,6 +341,16 @@ def test_what_is_no_entry_id_is_refused_before_anything_is_sent(
         with pytest.raises(InvalidArgument, match="entry ids"):
             await store.commit([batch(other, 1, step(OTHER)), batch(one, 1, step("a"), **wrong)])
         assert await store.head(OTHER) is None
+
+    with_store(open_store, scenario)
+
+
+def test_an_end_must_know_an_entry_id(open_store: OpenStore) -> None:
+    async def scenario(store: Store) -> None:
+        claim = await claimed(store, "a")
+        with pytest.raises(InvalidArgument, match="entry ids"):
+            await committed(store, claim, 1, closing("a", read_upto="+"))
+        assert await store.head("a") is None
 
     with_store(open_store, scenario)
 

@@ -1,5 +1,8 @@
 """Leases and members: who has a shard, for how long, and who is alive."""
 
+from dataclasses import replace
+from typing import Any
+
 from sagas.store.port import Claim, CommitVerdict, Store, Token
 from tests.conftest import OpenStore
 from tests.contract.samples import TTL_MS, committed, eventually, with_store
@@ -103,6 +106,79 @@ def test_release_of_what_another_has_does_nothing(open_store: OpenStore) -> None
         await store.release([], "b")
         assert await store.claim(3, "b", TTL_MS) is None
         assert await store.renew([new], "a", TTL_MS) == [3]
+
+    with_store(open_store, scenario)
+
+
+# --- back after a failover: a claim from a future that the store does not know
+
+
+def from_the_future(claim: Claim, **changes: Any) -> Claim:
+    later = Token(counter=claim.token.counter + 4, nonce="future")
+    return replace(claim, **{"token": later, "owner": "future"} | changes)
+
+
+def test_a_shard_that_went_back_is_reclaimed(open_store: OpenStore) -> None:
+    async def scenario(store: Store) -> None:
+        old = await taken(store, 3, "a")
+        await committed(store, old, 1)
+        lost = from_the_future(old, sequence=1)
+        back = await store.reclaim(lost, old.token.counter)
+        assert back is not None
+        assert (back.token, back.sequence) == (Token(counter=lost.token.counter + 1, nonce="future"), 1)
+        assert (await committed(store, old, 2)).verdict is CommitVerdict.FENCED
+        assert (await committed(store, lost, 2)).verdict is CommitVerdict.FENCED
+        assert (await committed(store, back, 2)).verdict is CommitVerdict.OK
+        assert await store.renew([back], "future", TTL_MS) == [3]
+        assert await store.claim(3, "b", TTL_MS) is None
+
+    with_store(open_store, scenario)
+
+
+def test_a_reclaim_whose_reply_was_lost_is_asked_again(open_store: OpenStore) -> None:
+    async def scenario(store: Store) -> None:
+        old = await taken(store, 3, "a")
+        lost = from_the_future(old)
+        assert await store.reclaim(lost, old.token.counter) == await store.reclaim(lost, old.token.counter) is not None
+
+    with_store(open_store, scenario)
+
+
+def test_a_shard_of_nobody_is_reclaimed(open_store: OpenStore) -> None:
+    """The store lost everything."""
+
+    async def scenario(store: Store) -> None:
+        lost = Claim(shard=3, token=Token(counter=7, nonce="n"), sequence=0, owner="a", ttl_ms=TTL_MS)
+        back = await store.reclaim(lost, 0)
+        assert back is not None
+        assert back.token.counter == 8
+
+    with_store(open_store, scenario)
+
+
+def test_a_reclaim_comes_too_late(open_store: OpenStore) -> None:
+    """Another has claimed since FENCED named the counter, or somebody has written since the claim."""
+
+    async def scenario(store: Store) -> None:
+        old = await taken(store, 3, "a")
+        seen = old.token.counter
+        new = await taken(store, 3, "a")
+        assert await store.reclaim(from_the_future(old), seen) is None
+        await committed(store, new, 1)
+        assert await store.reclaim(from_the_future(old), new.token.counter) is None
+        assert (await committed(store, new, 2)).verdict is CommitVerdict.OK
+
+    with_store(open_store, scenario)
+
+
+def test_fenced_says_where_the_present_reign_began(open_store: OpenStore) -> None:
+    async def scenario(store: Store) -> None:
+        old = await taken(store, 3, "a")
+        await committed(store, old, 1)
+        new = await taken(store, 3, "a")
+        await committed(store, new, 2)
+        await committed(store, new, 3)
+        assert (await committed(store, old, 2)).sequence == 1
 
     with_store(open_store, scenario)
 

@@ -19,6 +19,7 @@ from tests.contract.samples import (
     claimed,
     committed,
     eventually,
+    eventually_up,
     head,
     message,
     start,
@@ -303,12 +304,3 @@ def test_a_caller_that_leaves_disturbs_nobody(server: Server, namespace: str) ->
             assert sum(asked.cancelled() for asked in asking) == len(asking[::3])
 
     run(server, namespace, scenario)
-
-
-async def eventually_up(ask):
-    """The first answer after a restart: the connections of before are dead, and a call may be what notices."""
-    while True:
-        try:
-            return await ask()
-        except StoreUnavailable:
-            await asyncio.sleep(0.005)

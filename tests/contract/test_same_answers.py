@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from sagas.store.keys import shard_of
 from sagas.store.memory import MemoryStore
-from sagas.store.port import Admission, Batch, Claim, Committed, CommitVerdict, Mail, Status, Store, Transition
+from sagas.store.port import (
+    Admission,
+    Batch,
+    Claim,
+    Committed,
+    CommitVerdict,
+    Mail,
+    Origin,
+    Status,
+    Store,
+    Transition,
+)
 from sagas.store.redis import RedisStore
 from tests.conftest import check_keys
 from tests.contract.samples import TTL_MS, head
@@ -36,6 +47,7 @@ class Step:
     status: Status
     ahead: int  # how wrong its version is
     takes: int  # how much of the unread mail it applies
+    knows: int  # how much of it it has read, when it ends a run
     fields: dict[str, Any]
 
 
@@ -46,8 +58,11 @@ class Flush:
     steps: list[Step]
     claim: int  # the youngest is 0
     ahead: int  # 1 is the right sequence
-    has_read: bool
     drops: int
+    sends: int  # how much of the outbox was relayed
+    marks: tuple[tuple[str, str, int], ...]
+    unmarks: tuple[tuple[str, str], ...]
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -58,9 +73,9 @@ class Take:
 
 @dataclass(frozen=True)
 class Keep:
-    """Renew or release a claim, perhaps an old one, perhaps as somebody else."""
+    """Renew, release or take back a claim, perhaps an old one, perhaps as somebody else."""
 
-    how: Literal["renew", "release"]
+    how: Literal["renew", "release", "reclaim"]
     shard: int
     claim: int
     owner: str
@@ -72,6 +87,15 @@ class Ask:
 
     method: str
     arguments: tuple[object, ...]
+
+
+origins = st.builds(
+    Origin,
+    shard=st.sampled_from((5, 6)),
+    counter=st.sampled_from((9, 10)),
+    sequence=st.sampled_from((99, 100, 101)),
+    index=st.integers(0, 2),
+)
 
 
 def admissions(kinds: Sequence[str], runs: Sequence[str]) -> st.SearchStrategy[Admission]:
@@ -86,6 +110,7 @@ def admissions(kinds: Sequence[str], runs: Sequence[str]) -> st.SearchStrategy[A
         on_conflict=st.sampled_from(("fail", "use_existing", "terminate_existing")),
         on_reuse=st.sampled_from(("allow", "allow_failed", "reject")),
         terminate_mail=st.just(b"terminate"),
+        origin=st.none() | origins,
     )
 
 
@@ -96,8 +121,10 @@ fields = {
     "steps": st.sampled_from((None, b"retry")),
     "admitted": st.booleans(),
     "closes": st.booleans(),
+    "outbox": st.lists(st.sampled_from((b"1", b"2", b"3")), max_size=2).map(tuple),
     "index": st.lists(st.tuples(st.sampled_from(INDEXES), st.none() | st.integers(-3, 3)), max_size=2).map(tuple),
 }
+runs = (st.sampled_from(IDS), st.sampled_from(RUNS))
 steps = st.builds(
     Step,
     id=st.sampled_from(IDS),
@@ -105,6 +132,7 @@ steps = st.builds(
     status=st.sampled_from(Status),
     ahead=st.sampled_from((0,) * 12 + (1,)),
     takes=st.integers(0, 3),
+    knows=st.sampled_from((99, 99, 2, 1, 0)),
     fields=st.fixed_dictionaries(fields),
 )
 flushes = st.builds(
@@ -112,8 +140,11 @@ flushes = st.builds(
     steps=st.lists(steps, min_size=1, max_size=4),
     claim=st.sampled_from((0,) * 8 + (1,)),
     ahead=st.sampled_from((1,) * 8 + (0, 2)),
-    has_read=st.sampled_from((True, True, False)),
     drops=st.integers(0, 1),
+    sends=st.integers(0, 2),
+    marks=st.lists(st.tuples(*runs, st.integers(0, 9)), max_size=2).map(tuple),
+    unmarks=st.lists(st.tuples(*runs), max_size=1).map(tuple),
+    epoch=st.sampled_from((0, 0, 7)),
 )
 asks = (
     st.builds(lambda *of: Ask("timers", of), st.sampled_from(SHARDS), st.integers(0, 6), st.integers(0, 4))
@@ -130,7 +161,7 @@ operations = st.one_of(
     st.builds(Take, st.sampled_from(SHARDS), st.sampled_from(OWNERS)),
     st.builds(
         Keep,
-        st.sampled_from(("renew", "release")),
+        st.sampled_from(("renew", "release", "reclaim")),
         st.sampled_from(SHARDS),
         st.integers(0, 2),
         st.sampled_from(OWNERS),
@@ -155,6 +186,9 @@ class Both:
                 await self.flush(operation)
             case Take(shard, owner):
                 await self.take(shard, owner)
+            case Keep("reclaim", shard, claim, _):
+                for mine, theirs in self.claims[shard][claim : claim + 1]:
+                    await self.reclaim(shard, mine, theirs)
             case Keep(how, shard, claim, owner):
                 for mine, theirs in self.claims[shard][claim : claim + 1]:
                     more = (TTL_MS,) if how == "renew" else ()
@@ -172,7 +206,14 @@ class Both:
 
     async def take(self, shard: int, owner: str) -> None:
         mine = await self.memory.claim(shard, owner, TTL_MS)
-        theirs = await self.redis.claim(shard, owner, TTL_MS)
+        self.taken(shard, mine, await self.redis.claim(shard, owner, TTL_MS))
+
+    async def reclaim(self, shard: int, mine: Claim, theirs: Claim) -> None:
+        """Nothing went back here, so the counter that is seen may be lower, the claim's own, or higher."""
+        seen = self.claims[shard][0][0].token.counter
+        self.taken(shard, await self.memory.reclaim(mine, seen), await self.redis.reclaim(theirs, seen))
+
+    def taken(self, shard: int, mine: Claim | None, theirs: Claim | None) -> None:
         if mine is None or theirs is None:
             assert mine is theirs
         else:
@@ -198,16 +239,19 @@ class Both:
         made = []
         for claim, letters in zip(claims, mail, strict=True):
             entries = [letter.entry for letter in letters]
-            read_upto = entries[-1] if entries and flush.has_read else "0"
             transitions = [self.transition(step, versions[n], entries) for n, step in enumerate(of_shard)]
+            waiting = await self.memory.outbox(shard)
             made.append(
                 Batch(
                     shard=shard,
                     token=claim.token,
                     sequence=last.sequence + flush.ahead,
-                    read_upto=read_upto,
                     transitions=tuple(transitions),
                     discard=tuple(entries[: flush.drops]),
+                    sent=tuple(message.entry for message in waiting[: flush.sends]),
+                    marks=flush.marks,
+                    unmarks=flush.unmarks,
+                    epoch=flush.epoch,
                 )
             )
         return made[0], made[1]
@@ -225,9 +269,18 @@ class Both:
 
     def transition(self, step: Step, version: int, entries: list[str]) -> Transition:
         """Takes its mail out of ``entries``."""
+        known = entries[: step.knows]
         taken, entries[: step.takes] = tuple(entries[: step.takes]), ()
         blob = head(step.run_id, step.status, version)
-        return Transition(id=step.id, run_id=step.run_id, version=version, head=blob, mail=taken, **step.fields)
+        return Transition(
+            id=step.id,
+            run_id=step.run_id,
+            version=version,
+            head=blob,
+            mail=taken,
+            read_upto=known[-1] if known else "0",
+            **step.fields,
+        )
 
     async def mail(self, shard: int) -> tuple[list[Mail], list[Mail]]:
         mine, theirs = await self.memory.read_mail({shard: "0"}, 0), await self.redis.read_mail({shard: "0"}, 0)
@@ -240,6 +293,9 @@ class Both:
             *(self.same("admitted", id) for id in IDS),
             *(self.same("ids", index) for index in INDEXES),
             *(self.same("busy", shard) for shard in SHARDS),
+            *(self.same("outbox", shard) for shard in SHARDS),
+            *(self.same("outbox", shard, "2-1", 3) for shard in SHARDS),
+            *(self.same("marks", shard) for shard in SHARDS),
             *(self.same("timers", shard, 9, 9) for shard in SHARDS),
             *(self.mail(shard) for shard in SHARDS),
         )

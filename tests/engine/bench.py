@@ -119,7 +119,10 @@ class Bench:
         self.resident.evict()
         self.resident = self._made(self.resident.id)
         chunks = () if self.head is None else tuple(self.runs.get(decode_head(self.head).run_id, ()))
-        self.resident.load(Loaded(head=self.head, chunks=chunks, steps=self.steps), self.now_ms, running)
+        self.resident.load(Loaded(head=self.head, chunks=chunks, steps=self.steps))
+        for task in self.resident.in_flight(self.now_ms):
+            if not running(task.key, task.attempt):
+                self.resident.lose(task.step, self.now_ms)
         return self.resident
 
     # --- views

@@ -9,6 +9,7 @@ from typing import Any
 from sagas.client import Client
 from sagas.engine.attempt import AttemptRunner
 from sagas.engine.executor import Executor, InProcessExecutor
+from sagas.engine.exporting import Exporter
 from sagas.engine.host import Host, HostSettings
 from sagas.engine.steps import StepKey, StepReport, StepTask
 from sagas.kernel.events import Event, decode_chunk
@@ -30,10 +31,14 @@ class HeldExecutor:
     def __init__(self) -> None:
         self.tasks: list[StepTask] = []
         self.cancelled: list[StepKey] = []
+        self.known: set[StepKey] = set()
         self.closed = False
 
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         self.tasks += tasks
+
+    async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
+        return self.known.intersection(task.key for task in tasks)
 
     def cancel(self, keys: Sequence[StepKey]) -> None:
         self.cancelled += keys
@@ -52,13 +57,15 @@ class Rig:
         self.client = Client(self.store)
         self.hosts: list[tuple[Host, Executor]] = []
 
-    async def host(self, *known: Any, held: HeldExecutor | None = None, **settings: Any) -> Host:
+    async def host(
+        self, *known: Any, held: HeldExecutor | None = None, exporter: Exporter | None = None, **settings: Any
+    ) -> Host:
         """Start one more host; it knows ``known``, or all that the rig knows."""
         registry = Registry()
         for definition in known or self.known:
             registry.add(definition)
         of = HostSettings(owner=f"host-{len(self.hosts)}", lease_ms=3000, mail_block_ms=300)
-        host = Host(self.store, registry, self.clock, _with(of, settings))
+        host = Host(self.store, registry, self.clock, _with(of, settings), exporter=exporter)
         executor = held or InProcessExecutor(AttemptRunner(registry, self.clock, 1), host.deliver)
         self.hosts.append((host, executor))
         await host.start(executor)

@@ -41,9 +41,9 @@ class Node:
     async def give_up(self, shards: set[int]) -> list[Claim]:
         return [self.held.pop(shard) for shard in shards]
 
-    def lose(self, shard: int, why: str) -> None:
-        self.lost.append(shard)
-        del self.held[shard]
+    def not_renewed(self, claim: Claim) -> None:
+        self.lost.append(claim.shard)
+        del self.held[claim.shard]
 
 
 class World:

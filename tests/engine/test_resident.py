@@ -23,7 +23,7 @@ from sagas.kernel.events import (
 )
 from sagas.kernel.failure import Failure
 from sagas.store.port import Loaded, Status
-from tests.engine.bench import DUE, START_MS, Bench, kinds, nobody_runs
+from tests.engine.bench import DUE, START_MS, Bench, kinds
 
 
 @activity(retry=Retry(initial=1, backoff=2, jitter=0, max_attempts=3))
@@ -567,7 +567,7 @@ def test_what_cannot_be_read_is_refused_and_its_mail_stays(damage: str) -> None:
     else:
         bench.head = b"\xc1"
     resident = Resident("id-1", bench.registry)
-    resident.load(Loaded(head=bench.head, chunks=tuple(bench.runs["run-1"])), bench.now_ms, nobody_runs)
+    resident.load(Loaded(head=bench.head, chunks=tuple(bench.runs["run-1"])))
     question, note = bench.query(Box.look), bench.signal(Box.put, "x")
     resident.inputs += [note, question, DUE]
     turn = resident.turn(bench.now_ms)
@@ -593,10 +593,10 @@ def test_a_cancel_lifts_a_parked_run_and_undoes_it() -> None:
     assert (bench.stored.status, bench.stored.compensation) == (Status.CANCELLED, "done")
 
 
-def test_the_opened_of_a_turn_names_what_its_facts_end() -> None:
+def test_the_trail_of_a_turn_names_what_its_events_end() -> None:
     bench, task = started()
     turn: Turn = bench.turn(bench.done(task, 1))
-    assert isinstance(turn.opened[1], StepScheduled)
+    assert isinstance(turn.trail.ended[1], StepScheduled)
     assert (turn.position, kinds(turn.events)) == (3, ["StepCompleted", "Activated", "RunCompleted"])
 
 

@@ -30,11 +30,15 @@ class Dispatched:
 
     def __init__(self) -> None:
         self.attempts: list[int] = []
+        self.known: set[StepKey] = set()
         self.came = asyncio.Event()
 
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         self.attempts += [task.attempt for task in tasks]
         self.came.set()
+
+    async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
+        return self.known.intersection(task.key for task in tasks)
 
     def cancel(self, keys: Sequence[StepKey]) -> None: ...
 

@@ -18,6 +18,8 @@ from sagas.kernel.events import (
     CompensationFailed,
     CompensationScheduled,
     Event,
+    MessageDelivered,
+    MessageRefused,
     Parked,
     RunStarted,
     SignalReceived,
@@ -103,6 +105,14 @@ class Run:
         """The open step of this activity was cancelled, with what is known of its effect."""
         return StepFailed(self._open(name)[0].step, 1, Failure.cancelled(outcome).row())
 
+    def delivered(self, target: str) -> Event:
+        """The first open message to this instance is durable there."""
+        return MessageDelivered(self._message_to(target))
+
+    def refused(self, target: str, reason: str, status: str = "") -> Event:
+        """The first open message to this instance was not taken."""
+        return MessageRefused(self._message_to(target), reason, status)
+
     def fired(self) -> Event:
         """The earliest open timer fell due (move the clock with ``after_ms``)."""
         timer = min(self.instance.state.timers.values(), key=lambda timer: (timer.due_ms, timer.timer))
@@ -131,6 +141,9 @@ class Run:
     def result(self) -> Any:
         assert self.end is not None, "it goes on"
         return decode(self.end.result)  # type: ignore[attr-defined]
+
+    def _message_to(self, target: str) -> int:
+        return next(sent.number for sent in self.instance.state.messages.values() if sent.target == target)
 
     def _open(self, name: str) -> list[StepScheduled | CompensationScheduled]:
         found = [step for step in self.instance.state.steps.values() if step.activity == name]

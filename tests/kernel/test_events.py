@@ -16,7 +16,7 @@ from sagas.kernel.events.base import _classes, tagged
 
 # Tag -> (name, fields in their stored order). Never edit a row: append fields at its end, append rows.
 GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
-    1: ("RunStarted", ("id", "run_id", "type", "args", "attributes", "trace", "message_id")),
+    1: ("RunStarted", ("id", "run_id", "type", "args", "attributes", "trace", "message_id", "trace_mode")),
     2: ("Activated", ()),
     3: ("RunCompleted", ("result",)),
     4: ("RunFailed", ("failure",)),
@@ -28,8 +28,8 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     10: ("Resumed", ("by", "message_id")),
     11: ("Paused", ("by", "message_id")),
     20: ("StepScheduled", ("step", "activity", "args", "options", "scope")),
-    21: ("StepCompleted", ("step", "attempt", "result", "errors")),
-    22: ("StepFailed", ("step", "attempt", "failure", "errors")),
+    21: ("StepCompleted", ("step", "attempt", "result", "errors", "started_ms")),
+    22: ("StepFailed", ("step", "attempt", "failure", "errors", "started_ms")),
     23: ("StepCancelRequested", ("step",)),
     30: ("TimerSet", ("timer", "due_ms")),
     31: ("TimerFired", ("timer",)),
@@ -38,9 +38,12 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     41: ("SignalDeadLettered", ("message_id", "name", "reason")),
     50: ("CompensationStarted", ("scope", "reason")),
     51: ("CompensationScheduled", ("step", "activity", "args", "undo_of", "scope", "options")),
-    52: ("CompensationCompleted", ("step", "attempt", "errors")),
-    53: ("CompensationFailed", ("step", "attempt", "failure", "errors")),
+    52: ("CompensationCompleted", ("step", "attempt", "errors", "started_ms")),
+    53: ("CompensationFailed", ("step", "attempt", "failure", "errors", "started_ms")),
     54: ("CompensationEnded", ("scope",)),
+    60: ("MessageSent", ("number", "target", "kind", "name", "args", "reason")),
+    61: ("MessageDelivered", ("number",)),
+    62: ("MessageRefused", ("number", "reason", "status")),
 }
 
 _numbers = st.integers(0, 2**53)
@@ -54,7 +57,7 @@ BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "options": st.none() | st.dictionaries(_words, _plain, max_size=3),
     "failure": _rows,
     "errors": st.lists(_rows, max_size=3).map(tuple),
-    **dict.fromkeys(("step", "attempt", "timer", "due_ms", "scope", "undo_of"), _numbers),
+    **dict.fromkeys(("step", "attempt", "timer", "due_ms", "scope", "undo_of", "number", "started_ms"), _numbers),
 }
 
 

@@ -360,6 +360,50 @@ def test_park_on_replaces_the_list() -> None:
     assert isinstance(failed.end, RunFailed)
 
 
+class NoSuchRoom(sagas.Rejected, LookupError): ...
+
+
+class NoSuchCard(sagas.Permanent, KeyError, TypeError): ...
+
+
+@pytest.mark.parametrize("error", [NoSuchRoom("the attic"), NoSuchCard("visa")])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_is_said_on_purpose_is_no_bug_whatever_else_it_derives_from(error: sagas.StepError, grouped: bool) -> None:
+    @saga
+    async def flow() -> None:
+        async with compensating():
+            await pay(5)
+            if grouped:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(one())
+            else:
+                await one()
+
+    run = Run(flow)
+    run.start()
+    run.give(run.done("pay", "receipt"))
+    assert kinds(run.give(run.failed("one", error))) == ["CompensationStarted", "CompensationScheduled"]
+    run.give(run.done("refund"))
+    assert run.park == ""
+    assert isinstance(run.end, RunFailed)
+    assert run.end.failure[1] == ("ExceptionGroup" if grouped else type(error).__name__)
+
+
+@pytest.mark.parametrize(
+    ("park_on", "parks"),
+    [(LookupError, False), (Exception, True), (sagas.SagaError, True), (sagas.Rejected, True), (NoSuchRoom, True)],
+)
+def test_park_on_parks_a_refusal_where_it_names_it_as_one(park_on: type[Exception], parks: bool) -> None:
+    @saga(park_on=(park_on,))
+    async def flow() -> None:
+        raise NoSuchRoom("the attic")
+
+    run = Run(flow)
+    run.start()
+    assert bool(run.park) is parks
+    assert isinstance(run.end, RunFailed) is not parks
+
+
 @pytest.mark.parametrize("where", ["main", "child", "handler", "predicate"])
 def test_system_exit_never_leaves_the_instance(where: str) -> None:
     @saga
@@ -561,6 +605,14 @@ class Asked:
         asyncio.get_running_loop().call_later(1, print)
 
     @query
+    def enter_a_scope(self) -> None:
+        compensating().__aenter__().send(None)  # type: ignore[attr-defined]
+
+    @query
+    def make_a_future(self) -> None:
+        asyncio.get_running_loop().create_future()
+
+    @query
     def draw(self) -> float:
         return sagas.random()
 
@@ -579,6 +631,10 @@ class Asked:
     @signal
     def rise(self) -> None:
         self.level += 1
+
+    @signal
+    def go_on(self) -> None:
+        self.woken.set()
 
 
 def test_a_query_answers_from_the_present_state() -> None:
@@ -608,6 +664,25 @@ def test_a_query_that_wakes_a_task_spoils_the_object_and_not_the_run() -> None:
     run.ask(Asked.look)
     assert not run.instance.spoiled
     run.ask(Asked.wake)
+    assert run.instance.spoiled
+
+
+@pytest.mark.parametrize("refused", [Asked.set_a_timer, Asked.enter_a_scope])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_query_that_is_refused_takes_no_number_of_the_run(refused: Callable[..., Any]) -> None:
+    run = Run(Asked)
+    run.start()
+    with pytest.raises(QueryFailed, match="may only read"):
+        run.ask(refused)
+    (step,) = run.give(run.signal(Asked.go_on))
+    assert isinstance(step, StepScheduled)
+    assert step.step == 1
+
+
+def test_a_query_that_makes_a_future_spoils_the_object_and_not_the_run() -> None:
+    run = Run(Asked)
+    run.start()
+    run.ask(Asked.make_a_future)
     assert run.instance.spoiled
 
 

@@ -18,7 +18,7 @@ from sagas.kernel.current import in_saga
 from sagas.kernel.duration import END_MS
 from sagas.kernel.events import StepScheduled, TimerSet
 from sagas.kernel.instance import Instance
-from sagas.kernel.loop import _REFUSED, TURNS, InstanceLoop
+from sagas.kernel.loop import TURNS, InstanceLoop
 from tests.kernel.driver import START_MS, Run, kinds, timers
 
 
@@ -178,36 +178,6 @@ PUBLIC = sorted(name for name in dir(asyncio.AbstractEventLoop) if not name.star
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_call_of_the_loop_works_or_says_what_to_use(name: str) -> None:
     assert getattr(InstanceLoop, name) is not getattr(asyncio.AbstractEventLoop, name), f"{name} says nothing"
-
-
-@pytest.mark.parametrize("name", sorted(_REFUSED))
-def test_a_refused_call_names_itself_and_the_way_out(name: str) -> None:
-    @saga
-    async def flow() -> str:
-        try:
-            getattr(asyncio.get_running_loop(), name)(None)
-        except RuntimeError as error:
-            return str(error)
-        return ""
-
-    run = Run(flow)
-    run.start()
-    assert name in run.result
-    assert _REFUSED[name] in run.result
-
-
-def test_a_thread_is_refused_with_a_word_on_activities() -> None:
-    @saga
-    async def flow() -> str:
-        try:
-            await asyncio.to_thread(print)
-        except RuntimeError as error:
-            return str(error)
-        return ""
-
-    run = Run(flow)
-    run.start()
-    assert "@activity" in run.result
 
 
 def test_spinning_is_broken_off_and_names_its_cause() -> None:

@@ -7,13 +7,16 @@ fault. The dice are seeded; ``calm`` ends all faults, so that a simulation can c
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sagas.errors import StoreUnavailable
+from sagas.store.keys import shard_of
 from sagas.store.memory import MemoryStore
+from sagas.store.memory_shard import MemoryShard
 from sagas.store.port import Admission, Admitted, Batch, Claim, Committed, Loaded, Mail
 
 T = TypeVar("T")
@@ -28,11 +31,16 @@ class Faults:
     delayed: float = 0.0  # the caller gives up waiting, the write arrives later
     theft: float = 0.0  # another owner claims the shard just before the commit, and lets go of it again
     reads: float = 0.0  # a read fails
+    rewind: float = 0.0  # a shard goes back before commits it has acknowledged; an owner that dies then loses them
 
 
 CALM = Faults()
 RARELY = 1 / 64
 """For what a host asks of every shard when it takes them: else none would ever come up."""
+
+
+REMEMBERED_MS = 2500
+"""How far a failover may take a shard back: less than what owners keep."""
 
 
 class FaultyStore(MemoryStore):
@@ -43,6 +51,8 @@ class FaultyStore(MemoryStore):
         self._dice = random.Random(seed)
         self._faults = faults
         self._late: set[asyncio.Task[Any]] = set()
+        self._pasts: dict[int, list[tuple[int, MemoryShard]]] = {}  # of a shard: when, and how it was
+        self._acknowledged: dict[int, int] = {}  # of a shard that went back: its last sequence before
         self.injected: dict[str, int] = {}
 
     def calm(self) -> None:
@@ -57,15 +67,26 @@ class FaultyStore(MemoryStore):
     # --- writes
 
     async def enqueue(self, admission: Admission) -> Admitted:
-        return await self._write(lambda: super(FaultyStore, self).enqueue(admission))
+        shard = shard_of(admission.id)
+        # An end that was told stands, also over mail that came before its owner wrote it again; so clients come later.
+        if self._shards[shard].sequence < self._acknowledged.get(shard, 0):
+            raise StoreUnavailable("injected: the new master is not known yet")
+        return await self._write(lambda: self._admit(admission))
+
+    async def _admit(self, admission: Admission) -> Admitted:
+        self._pasts.pop(shard_of(admission.id), None)  # nobody sends mail again: a failover would lose it
+        return await super().enqueue(admission)
 
     async def commit(self, batches: Sequence[Batch]) -> list[Committed]:
         for batch in batches:
             if self._happens("theft", self._faults.theft):
                 await self.steal(batch.shard)
+            if self._faults.rewind:
+                self._may_go_back(batch.shard)
         return await self._write(lambda: super(FaultyStore, self).commit(batches))
 
     async def claim(self, shard: int, owner: str, ttl_ms: int) -> Claim | None:
+        self._pasts.pop(shard, None)  # a claimant knows only what it found
         return await self._write(
             lambda: super(FaultyStore, self).claim(shard, owner, ttl_ms), delays=False, rarely=True
         )
@@ -85,6 +106,17 @@ class FaultyStore(MemoryStore):
         taken = await super().claim(shard, "thief", 1)
         assert taken is not None, "the lease was just ended"
         self._shards[shard].lease = None
+
+    def _may_go_back(self, shard: int) -> None:
+        state, now_ms = self._shards[shard], self._clock()
+        pasts = [past for past in self._pasts.get(shard, ()) if past[0] >= now_ms - REMEMBERED_MS]
+        if pasts and pasts[0][1].sequence < state.sequence and self._happens("rewind", self._faults.rewind):
+            self._acknowledged[shard] = max(state.sequence, self._acknowledged.get(shard, 0))
+            kept = state.lease
+            for name in MemoryShard.__slots__:
+                setattr(state, name, getattr(pasts[0][1], name))
+            state.lease, pasts = kept, []
+        self._pasts[shard] = [*pasts, (now_ms, copy.deepcopy(state))]
 
     # --- reads
 

@@ -76,12 +76,27 @@ class Recorder:
     """A host's hook: the spans in the order in which they were emitted."""
 
     spans: list[Span] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
 
     def __call__(self, turn: Turn) -> None:
+        self.turns.append(turn)
         self.spans.extend(spans_of(turn))
 
     def of(self, id: str) -> list[Span]:
         return [span for span in self.spans if span.attributes["saga.id"] == id]
+
+
+@saga(trace_mode="continuous")
+@dataclass
+class Sprint(Journey):
+    """The same in one trace."""
+
+    async def run(self) -> int:
+        return await super().run()
+
+    @signal
+    def nudge(self) -> None:
+        super().nudge()
 
 
 @asynccontextmanager
@@ -91,12 +106,12 @@ async def recorded(residents: int = 1000) -> AsyncGenerator[tuple[Environment, R
         yield env, recorder
 
 
-def travel(*plan: str) -> list[Span]:
+def travel(*plan: str, saga_type: type[Journey] = Journey) -> list[Span]:
     """The spans of a journey, emitted live; it is given a week of virtual time, and need not end."""
 
     async def scenario() -> list[Span]:
         async with recorded() as (env, recorder):
-            await env.client.start(Journey, list(plan), id="trip")
+            await env.client.start(saga_type, list(plan), id="trip")
             await env.advance(days=7)
             return recorder.spans
 

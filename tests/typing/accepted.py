@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
 
 import sagas
-from sagas import Client, Handle, Rejected, Retry, activity, compensating, query, saga, signal
+from sagas import (
+    Client,
+    Description,
+    Handle,
+    Rejected,
+    Retry,
+    SyncClient,
+    SyncHandle,
+    activity,
+    compensating,
+    query,
+    saga,
+    signal,
+)
 
 
 class CardDeclined(Rejected): ...
@@ -60,6 +74,14 @@ class Subscription:
         return self.cancelled
 
 
+@saga
+async def tidy_up(user_id: str) -> None:
+    other = sagas.instance(f"sub-{user_id}")
+    assert_type(await other.signal(Subscription.cancel, "no longer needed"), None)
+    await other.signal("cancel", "by name")
+    await asyncio.gather(other.cancel("gone"), other.cancel(reason="gone"))
+
+
 async def use(client: Client) -> None:
     handle = await client.start(Subscription, "u1", id="sub-1")
     assert_type(handle, Handle[int])
@@ -70,3 +92,20 @@ async def use(client: Client) -> None:
     assert_type(await handle.result(timeout=5), int)
     assert_type(await client.execute(book, "u1", 5), str)
     assert_type(await client.execute(book, "u1"), str)
+
+
+def use_sync() -> None:
+    with sagas.connect_sync(namespace="shop") as client:
+        assert_type(client, SyncClient)
+        handle = client.start(Subscription, "u1", id="sub-1")
+        assert_type(handle, SyncHandle[int])
+        client.start(Subscription, "u1", True)
+        handle.signal(Subscription.cancel, "no longer needed", message_id="m1")
+        handle.signal("cancel", "by name")
+        assert_type(handle.query(Subscription.is_cancelled), bool)
+        assert_type(handle.result(timeout=5), int)
+        assert_type(handle.describe(), Description)
+        assert_type(client.execute(book, "u1", 5), str)
+        assert_type(client.execute(book, "u1"), str)
+        assert_type(client.list("status = 'running'"), Iterator[Description])
+        assert_type(client.count(), int)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sagas import Client, activity, saga, signal
+import sagas
+from sagas import Client, SyncClient, activity, saga, signal
 
 
 @activity
@@ -32,8 +33,29 @@ class Subscription:
     def cancel(self, reason: str) -> None: ...
 
 
+@saga
+async def tidy_up() -> None:
+    other = sagas.instance("sub-1")
+    await other.signal(Subscription.cancel, 5)  # E: arg-type
+    await other.signal(Subscription.cancel, "a", "b")  # E: arg-type
+    await other.cancel(5)  # E: arg-type
+    await sagas.instance(5).cancel()  # E: arg-type
+
+
 async def use(client: Client) -> None:
     await client.start(book, 5)  # E: arg-type
     handle = await client.start(Subscription, "u1")
     await handle.signal(Subscription.cancel, 5)  # E: arg-type
     _text: str = await handle.result()  # E: assignment
+
+
+def use_sync(client: SyncClient) -> None:
+    client.start(book, 5)  # E: arg-type
+    client.start(book)  # E: arg-type
+    client.execute(book, "u1", 5)  # E: arg-type
+    client.start(book, "u1", on_conflict="replace")  # E: call-overload
+    handle = client.start(Subscription, "u1")
+    handle.signal(Subscription.cancel, 5)  # E: arg-type
+    handle.signal(Subscription.cancel)  # E: arg-type
+    _text: str = handle.result()  # E: assignment
+    _more: int = client.execute(book, "u1")  # E: assignment

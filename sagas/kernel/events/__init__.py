@@ -9,7 +9,18 @@ from sagas.kernel.events.compensation import (
     CompensationStarted,
 )
 from sagas.kernel.events.message import SignalDeadLettered, SignalReceived
+from sagas.kernel.events.outgoing import (
+    CANCEL,
+    CLOSED,
+    NOT_FOUND,
+    SIGNAL,
+    MessageDelivered,
+    MessageRefused,
+    MessageSent,
+)
 from sagas.kernel.events.run import (
+    CONTINUOUS,
+    EPISODES,
     Activated,
     CancelRequested,
     FailureRow,
@@ -27,7 +38,13 @@ from sagas.kernel.events.step import StepCancelRequested, StepCompleted, StepFai
 from sagas.kernel.events.timer import TimerCancelled, TimerFired, TimerSet
 
 __all__ = [
+    "CANCEL",
+    "CLOSED",
+    "CONTINUOUS",
+    "EPISODES",
+    "NOT_FOUND",
     "SCHEMA",
+    "SIGNAL",
     "Activated",
     "CancelRequested",
     "CompensationCompleted",
@@ -39,6 +56,9 @@ __all__ = [
     "Event",
     "Fact",
     "FailureRow",
+    "MessageDelivered",
+    "MessageRefused",
+    "MessageSent",
     "Parked",
     "Paused",
     "Resumed",

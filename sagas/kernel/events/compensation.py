@@ -38,11 +38,12 @@ class CompensationScheduled(Decision):
 @tagged(52)
 @dataclass(frozen=True, slots=True)
 class CompensationCompleted(Fact):
-    """The undo was done."""
+    """The undo was done; ``errors`` and ``started_ms`` as in ``StepCompleted``."""
 
     step: int
     attempt: int
     errors: tuple[Any, ...] = ()
+    started_ms: int = 0
 
 
 @tagged(53)
@@ -54,6 +55,7 @@ class CompensationFailed(Fact):
     attempt: int
     failure: FailureRow
     errors: tuple[Any, ...] = ()
+    started_ms: int = 0
 
 
 @tagged(54)

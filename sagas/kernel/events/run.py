@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sagas.kernel.events.base import Decision, Fact, tagged
 
 FailureRow = tuple[Any, ...]
 """A failure as stored; ``kernel.failure.Failure`` is its typed form."""
 
+EPISODES: Final = "episodes"
+CONTINUOUS: Final = "continuous"
+"""Trace modes: a trace each burst of activity, or one for the whole run."""
+
 
 @tagged(1)
 @dataclass(frozen=True, slots=True)
 class RunStarted(Fact):
-    """A run was admitted. ``args`` is an argument payload; ``trace`` the caller's W3C traceparent, or ""."""
+    """A run was admitted. ``args`` is an argument payload; ``trace`` the caller's W3C traceparent, or "".
+
+    ``trace_mode`` says how its history is cut into traces: EPISODES, or CONTINUOUS (one for the whole run).
+    """
 
     id: str
     run_id: str
@@ -23,6 +30,7 @@ class RunStarted(Fact):
     attributes: dict[str, Any] = field(default_factory=dict)
     trace: str = ""
     message_id: str = ""
+    trace_mode: str = EPISODES
 
 
 @tagged(2)

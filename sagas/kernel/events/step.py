@@ -26,23 +26,29 @@ class StepScheduled(Decision):
 @tagged(21)
 @dataclass(frozen=True, slots=True)
 class StepCompleted(Fact):
-    """The activity returned; ``result`` is an encoded value, ``attempt`` the one that succeeded."""
+    """The activity returned; ``result`` is an encoded value, ``attempt`` the one that succeeded.
+
+    ``errors`` are the failed attempts, the last ten: (attempt, at_ms, type, message, started_ms), of older versions
+    without the last. ``started_ms``: when ``attempt`` began, 0 where that is not known.
+    """
 
     step: int
     attempt: int
     result: bytes
-    errors: tuple[Any, ...] = ()  # of earlier attempts, the last ten: (attempt, at_ms, type, message)
+    errors: tuple[Any, ...] = ()
+    started_ms: int = 0
 
 
 @tagged(22)
 @dataclass(frozen=True, slots=True)
 class StepFailed(Fact):
-    """The step failed for good after ``attempt`` attempts."""
+    """The step failed for good after ``attempt`` attempts; the last of them is among ``errors`` too."""
 
     step: int
     attempt: int
     failure: FailureRow
     errors: tuple[Any, ...] = ()
+    started_ms: int = 0
 
 
 @tagged(23)

@@ -29,7 +29,8 @@ end
 if held_by_another() then
   return false
 end
+local last = redis.call('HGET', KEYS[1], 's') or '0'
 local counter = redis.call('HINCRBY', KEYS[1], 'c', 1)
-redis.call('HSET', KEYS[1], 'n', nonce, 'v', schema)
+redis.call('HSET', KEYS[1], 'n', nonce, 'a', last, 'v', schema)
 redis.call('HSET', KEYS[2], 'o', owner, 'e', string.format('%.0f', now + ttl), 't', ttl)
-return { counter, tonumber(redis.call('HGET', KEYS[1], 's')) or 0 }
+return { counter, tonumber(last) }

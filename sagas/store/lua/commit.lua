@@ -2,17 +2,19 @@
 -- Writes the batches of several shards: every shard whole or not at all, and a verdict for each.
 --
 -- Law: scripts do not roll back, so each shard is judged before its first write, and no write after that can fail:
--- XDEL, the one command that parses its arguments, comes first and looks at all of them before it deletes.
+-- entry ids, which alone are parsed, were looked at by the client (mailbox.py); XADD, which wants ids to grow, is first.
 --
 -- KEYS[1]  a key of the first shard (it routes the call)
 -- ARGV[1]  msgpack: one array a shard, laid out as in redis_commit.py
 -- Reply    one array a shard: {verdict, last sequence, token counter, id, id, ...}
 
 local OK, DUP, GAP, FENCED, UNREAD, CONFLICT = 0, 1, 2, 3, 4, 5
-local PREFIX, COUNTER, NONCE, SEQUENCE, READ_UPTO, CHANNEL = 1, 2, 3, 4, 5, 6
-local STEPS, CLOSING, ENTRIES, TIMERS, UNTIMED, BUSY, IDLE = 7, 8, 9, 10, 11, 12, 13
-local RETRIES, UNRETRIED, ADMITTED, INDEXES, NOTICES = 14, 15, 16, 17, 18
+local PREFIX, COUNTER, NONCE, SEQUENCE = 1, 2, 3, 4
+local STEPS, ENTRIES, TIMERS, UNTIMED, BUSY, IDLE, RETRIES, UNRETRIED = 5, 6, 7, 8, 9, 10, 11, 12
+local ADMITTED, INDEXES, CLOSING, CHANNEL, NOTICES = 13, 14, 15, 16, 17 -- from here on: all, or none of them
+local EPOCH, OUTBOX, SENT, MARKS, UNMARKS = 18, 19, 20, 21, 22
 local STRIDE = 5 -- of STEPS: id, run, version, chunk or false, head
+local KNOWN = 3 -- the stride of CLOSING: id, and the mailbox entry up to which it knows: ms, place
 local SLICE = 4000 -- arguments a call: Lua's C stack ends at 8,000; even, so that pairs stay together
 local PAGE = 256 -- mailbox entries looked at in one go
 
@@ -44,22 +46,48 @@ local function judge_histories(prefix, steps)
   return keys, conflicts
 end
 
--- The closing instances that have mail this owner has not read.
-local function unread(mailbox, read_upto, closing)
-  local found, waits, after = {}, {}, '(' .. read_upto
-  if #closing == 0 then
-    return found
+local function place_of(entry)
+  local ms, place = string.match(entry, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(place)
+end
+
+local function is_later(ms, place, than_ms, than_place)
+  return ms > than_ms or (ms == than_ms and place > than_place)
+end
+
+-- Of each instance its last mailbox entry past the least that a closing one knows.
+local function newest_mail(mailbox, closing)
+  local newest, ms, place = {}, closing[2], closing[3]
+  for at = KNOWN + 1, #closing, KNOWN do
+    if is_later(ms, place, closing[at + 1], closing[at + 2]) then
+      ms, place = closing[at + 1], closing[at + 2]
+    end
   end
+  local after = string.format('(%.0f-%.0f', ms, place)
   repeat
     local page = redis.call('XRANGE', mailbox, after, '+', 'COUNT', PAGE)
     for _, entry in ipairs(page) do
-      waits[entry[2][2]] = true
+      newest[entry[2][2]] = entry[1]
       after = '(' .. entry[1]
     end
   until #page < PAGE
-  for _, id in ipairs(closing) do
-    if waits[id] then
-      found[#found + 1] = id
+  return newest
+end
+
+-- The closing instances that have mail they do not know.
+local function unread(mailbox, closing)
+  local found = {}
+  if not closing or #closing == 0 then
+    return found
+  end
+  local newest = newest_mail(mailbox, closing)
+  for at = 1, #closing, KNOWN do
+    local entry = newest[closing[at]]
+    if entry then
+      local ms, place = place_of(entry)
+      if is_later(ms, place, closing[at + 1], closing[at + 2]) then
+        found[#found + 1] = closing[at]
+      end
     end
   end
   return found
@@ -100,8 +128,35 @@ local function forget_admissions(key, admitted)
   end
 end
 
+-- The ids of entries are their origins' own, and batch sequences only grow: XADD never meets a later one.
+local function write_outbox(key, batch)
+  for n, body in ipairs(batch[OUTBOX]) do
+    local entry = string.format('%.0f-%d', batch[SEQUENCE], n - 1)
+    redis.call('XADD', key, entry, 'c', batch[EPOCH], 'b', body)
+  end
+end
+
+-- What few batches have.
+local function write_rare(prefix, batch)
+  write_outbox(prefix .. 'ob', batch)
+  each_slice('XDEL', prefix .. 'ob', batch[SENT])
+  forget_admissions(prefix .. 'ad', batch[ADMITTED])
+  for _, index in ipairs(batch[INDEXES]) do
+    each_slice('ZADD', prefix .. 'v:' .. index[1], index[2])
+    each_slice('ZREM', prefix .. 'v:' .. index[1], index[3])
+  end
+  each_slice('HSET', prefix .. 'x', batch[MARKS])
+  each_slice('HDEL', prefix .. 'x', batch[UNMARKS])
+  for _, notice in ipairs(batch[NOTICES]) do
+    redis.call('PUBLISH', batch[CHANNEL], notice)
+  end
+end
+
 local function write(batch, histories)
   local prefix = batch[PREFIX]
+  if batch[ADMITTED] then
+    write_rare(prefix, batch)
+  end
   each_slice('XDEL', prefix .. 'in', batch[ENTRIES])
   redis.call('HSET', prefix .. 'ep', 's', string.format('%.0f', batch[SEQUENCE]))
   write_histories(histories, batch[STEPS])
@@ -110,14 +165,6 @@ local function write(batch, histories)
   each_slice('ZREM', prefix .. 't', batch[UNTIMED])
   each_slice('SADD', prefix .. 'busy', batch[BUSY])
   each_slice('SREM', prefix .. 'busy', batch[IDLE])
-  forget_admissions(prefix .. 'ad', batch[ADMITTED])
-  for _, index in ipairs(batch[INDEXES]) do
-    each_slice('ZADD', prefix .. 'v:' .. index[1], index[2])
-    each_slice('ZREM', prefix .. 'v:' .. index[1], index[3])
-  end
-  for _, notice in ipairs(batch[NOTICES]) do
-    redis.call('PUBLISH', batch[CHANNEL], notice)
-  end
 end
 
 local function verdict(code, sequence, counter, ids)
@@ -125,10 +172,10 @@ local function verdict(code, sequence, counter, ids)
 end
 
 local function commit(batch)
-  local epoch = redis.call('HMGET', batch[PREFIX] .. 'ep', 'c', 'n', 's')
+  local epoch = redis.call('HMGET', batch[PREFIX] .. 'ep', 'c', 'n', 's', 'a')
   local counter, last = tonumber(epoch[1]) or 0, tonumber(epoch[3]) or 0
   if counter ~= batch[COUNTER] or epoch[2] ~= batch[NONCE] then
-    return verdict(FENCED, last, counter)
+    return verdict(FENCED, tonumber(epoch[4]) or last, counter)
   elseif batch[SEQUENCE] <= last then
     return verdict(DUP, last, counter)
   elseif batch[SEQUENCE] > last + 1 then
@@ -138,7 +185,7 @@ local function commit(batch)
   if #conflicts > 0 then
     return verdict(CONFLICT, last, counter, conflicts)
   end
-  local waiting = unread(batch[PREFIX] .. 'in', batch[READ_UPTO], batch[CLOSING])
+  local waiting = unread(batch[PREFIX] .. 'in', batch[CLOSING])
   if #waiting > 0 then
     return verdict(UNREAD, last, counter, waiting)
   end

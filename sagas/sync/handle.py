@@ -1,0 +1,71 @@
+"""A handle whose calls block: one instance as a synchronous client holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, TypeVarTuple
+
+from sagas.description import Description
+from sagas.engine.message import Message
+from sagas.handle import Handle
+from sagas.kernel.duration import Duration
+from sagas.kernel.events import Event
+from sagas.store.port import Admitted
+from sagas.sync.thread import ClientThread
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+
+class SyncHandle(Generic[R]):
+    """``Handle`` for any thread: what each call does and raises is told there."""
+
+    def __init__(self, thread: ClientThread, handle: Handle[R]) -> None:
+        self.id = handle.id
+        self.run_id = handle.run_id
+        self._call = thread.call
+        self._handle = handle
+
+    def signal(self, signal: Callable[[Any, *Ts], Any] | str, *args: *Ts, message_id: str | None = None) -> None:
+        """Send a signal; returns once it is durable."""
+        self._call(lambda: self._handle.signal(signal, *args, message_id=message_id))
+
+    def query(self, query: Callable[[Any, *Ts], R_co] | str, *args: *Ts) -> R_co:
+        """Ask a query of the instance's present state (of an ended one, its last)."""
+        return self._call(lambda: self._handle.query(query, *args))
+
+    def result(self, timeout: Duration | None = None) -> R:
+        """Wait for the end of the run: its result, or the error that says how it ended."""
+        return self._call(lambda: self._handle.result(timeout))
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask the run to cancel: ``CancelledError`` at its current await, open scopes undone."""
+        self._call(lambda: self._handle.cancel(reason))
+
+    def terminate(self, reason: str = "") -> None:
+        """End the run at once: no code runs, nothing is undone."""
+        self._call(lambda: self._handle.terminate(reason))
+
+    def pause(self, by: str = "") -> None:
+        """Run no code of it until ``resume()``; messages and results are still recorded."""
+        self._call(lambda: self._handle.pause(by))
+
+    def resume(self, by: str = "") -> None:
+        """Let a paused run, or a parked one whose cause is gone, go on."""
+        self._call(lambda: self._handle.resume(by))
+
+    def describe(self) -> Description:
+        """Its status, and what it waits for."""
+        return self._call(self._handle.describe)
+
+    def history(self) -> list[Event]:
+        """Every event of the run so far."""
+        return self._call(self._handle.history)
+
+    def send(self, message: Message, remembered_as: str | None = None) -> Admitted:
+        """Send any message; returns how it was admitted, once it is durable."""
+        return self._call(lambda: self._handle.send(message, remembered_as))
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
