@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from actors.names import dispatcher_name, ray_namespace
 from actors.reporting import Reporting
 from actors.settings import ClusterSettings
 from sagas.connection import open_store
-from sagas.engine.attempt import AttemptRunner, withdrawn
+from sagas.engine.attempt import AttemptRunner, RunningAttempt
 from sagas.engine.clock import SystemClock
 from sagas.engine.reports_by_mail import mail_reports
 from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks
@@ -33,8 +32,7 @@ class _Running:
 
     host: str
     number: int
-    task: StepTask
-    attempt: asyncio.Task[StepReport]
+    attempt: RunningAttempt
 
 
 class WorkerActor:
@@ -52,6 +50,7 @@ class WorkerActor:
         self._background = Background()
         self._ended: Lane[tuple[str, str, int, int, bool]] = Lane(self._background, self._tell_dispatcher)
         self._reporting = Reporting(name, namespace, self._mail)
+        self._one_ended = asyncio.Event()
         self._stopped = asyncio.Event()
 
     def __repr__(self) -> str:  # what stands before the lines that activities print
@@ -103,9 +102,9 @@ class WorkerActor:
         """No more attempts will come: let those that run end, at most ``grace_s``; then make all reports durable."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                while busy := [each.attempt for each in self._running.values()]:
-                    await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
-                    await asyncio.sleep(0)  # what has ended is reported by a callback
+                while self._running:
+                    self._one_ended.clear()
+                    await self._one_ended.wait()
                 await self._reporting.drained()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_REPORTS_S):
@@ -126,9 +125,7 @@ class WorkerActor:
         return known is not None and known.attempt >= task.attempt
 
     def _begin(self, host: str, task: StepTask) -> None:
-        attempt = asyncio.get_running_loop().create_task(self._runner().run(task))
-        self._running[task.key] = _Running(host, task.attempt, task, attempt)
-        attempt.add_done_callback(functools.partial(self._done, task.key))
+        self._running[task.key] = _Running(host, task.attempt, self._runner().begin(task, self._done))
 
     def _runner(self) -> AttemptRunner:
         # Not made when the actor is: Ray tells nobody why an actor could not be made, and callers wait for ever.
@@ -137,13 +134,13 @@ class WorkerActor:
             self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.threads)
         return self._attempts
 
-    def _done(self, key: StepKey, attempt: asyncio.Task[StepReport]) -> None:
-        running = self._running.pop(key)
-        report = withdrawn(running.task) if attempt.cancelled() else attempt.result()
+    def _done(self, report: StepReport) -> None:
+        running = self._running.pop(report.key)
         if report.attempt != running.number:
             report = replace(report, attempt=running.number)
         self._reporting.report(running.host, report)
-        self._ended.put([(*key, running.number, report.result is not None)])
+        self._ended.put([(*report.key, report.attempt, report.result is not None)])
+        self._one_ended.set()
 
     async def _tell_dispatcher(self, ended: list[tuple[str, str, int, int, bool]]) -> None:
         await self._dispatcher.insist("done", self._name, ended, until=self._stopped.is_set)

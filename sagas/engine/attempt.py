@@ -11,10 +11,11 @@ import concurrent.futures
 import contextvars
 import functools
 import inspect
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from compensations import Outcome
-from sagas.engine.clock import Clock
+from sagas.engine.clock import Alarm, Clock
 from sagas.engine.context import Step, enter
 from sagas.engine.steps import StepReport, StepTask
 from sagas.errors import ArgumentMismatch, PayloadError
@@ -24,108 +25,138 @@ from sagas.kernel.failure import Failure
 from sagas.kernel.registry import Registry
 from sagas.payloads import encode
 
-
-class _Work(NamedTuple):
-    """An activity's function on its way."""
-
-    future: asyncio.Future[Any]
-    stoppable: bool
+Done = Callable[[StepReport], None]
+"""Told on the loop what became of an attempt, once; must return at once."""
 
 
 class AttemptRunner:
-    """Runs attempts; async activities on the current loop, plain ones in its threads."""
+    """Makes attempts; async activities on the current loop, plain ones in its threads."""
 
     def __init__(self, registry: Registry, clock: Clock, threads: int = 32) -> None:
-        self._registry = registry
-        self._clock = clock
-        self._closing = False
-        self._threads = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="saga-activity")
+        self.registry = registry
+        self.clock = clock
+        self.closing = False
+        self.threads = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="saga-activity")
 
-    async def run(self, task: StepTask) -> StepReport:
-        """Make the attempt and say what became of it."""
-        started_ms = self._clock.now_ms()
-        activity = self._registry.activity(task.activity)
-        if activity is None:
-            return _report(task, None, _unknown(task.activity), started_ms, started_ms, never_ran=True)
+    def begin(self, task: StepTask, done: Done) -> RunningAttempt:
+        """Make the attempt; ``done`` hears what became of it, never before this returns."""
+        return RunningAttempt(self, task, done)
+
+    def stop(self) -> None:
+        """From now on a cancelled attempt is not waited for."""
+        self.closing = True
+
+    def close(self) -> None:
+        """Let the threads go; those in user code are not waited for."""
+        self.stop()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+class RunningAttempt:
+    """One attempt from its beginning to its report.
+
+    Callbacks and no coroutine of its own: the user's function is the one task that an attempt costs.
+    """
+
+    __slots__ = ("_activity", "_alarm", "_done", "_runner", "_started_ms", "_task", "_withdrawn", "_work")
+
+    def __init__(self, runner: AttemptRunner, task: StepTask, done: Done) -> None:
+        self._runner = runner
+        self._task = task
+        self._done: Done | None = done
+        self._started_ms = runner.clock.now_ms()
+        self._alarm: Alarm | None = None
+        self._withdrawn = False  # cancelled before its first line
+        self._activity = runner.registry.activity(task.activity)
+        self._work: asyncio.Future[Any] | None = None
+        if self._activity is None:
+            self._never_ran(_unknown(task.activity))
+            return
         try:
-            args, kwargs = activity.signature.decode(task.args)
+            args, kwargs = self._activity.signature.decode(task.args)
         except (PayloadError, ArgumentMismatch) as error:
             # As of an unknown activity: a worker with other code may make it.
-            return _report(task, None, _undecodable(activity, error), started_ms, started_ms, never_ran=True)
-        try:
-            call = functools.partial(self._registry.function_of(activity), *args, **kwargs)
-            result = await self._outcome(call, task, started_ms)
-        except asyncio.CancelledError:
-            failure = Failure.cancelled(Outcome.UNKNOWN)
-        except BaseException as error:
-            failure = Failure.of(error, activity.defaults.retry.fatal)
-            if isinstance(error, KeyboardInterrupt):
-                raise
-        else:
-            if isinstance(result, Failure):
-                return _report(task, None, result, started_ms, self._clock.now_ms())
-            return _report(task, result, None, started_ms, self._clock.now_ms())
-        return _report(task, None, failure, started_ms, self._clock.now_ms())
+            self._never_ran(_undecodable(self._activity, error))
+            return
+        self._work = self._begun(functools.partial(runner.registry.function_of(self._activity), *args, **kwargs))
+        self._work.add_done_callback(self._ended)
+        self._alarm = runner.clock.alarm(task.timeout_ms, self._timed_out)
 
-    async def _outcome(self, call: functools.partial[Any], task: StepTask, started_ms: int) -> bytes | Failure:
-        deadline_ms = None if task.timeout_ms is None else started_ms + task.timeout_ms
-        step = Step(
+    def cancel(self) -> None:
+        """Ask it to stop. A thread, and who does not listen, goes on, and its outcome is awaited up to its timeout."""
+        if self._work is None or self._done is None:
+            return
+        if isinstance(self._work, asyncio.Task):
+            code = self._work.get_coro()
+            self._withdrawn |= inspect.iscoroutine(code) and inspect.getcoroutinestate(code) == inspect.CORO_CREATED
+            self._work.cancel()
+        if self._runner.closing:
+            self._report(None, Failure.cancelled(Outcome.UNKNOWN))
+
+    def _begun(self, call: functools.partial[Any]) -> asyncio.Future[Any]:
+        """The activity's function at work in a context of its own: as a task, or in a thread."""
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        context.run(enter, self._step())
+        if inspect.iscoroutinefunction(call):
+            return loop.create_task(call(), context=context)
+        return loop.run_in_executor(self._runner.threads, context.run, call)
+
+    def _step(self) -> Step:
+        task = self._task
+        return Step(
             saga_id=task.id,
             run_id=task.run_id,
             step_id=task.step,
             attempt=task.attempt,
             idempotency_key=task.idempotency_key,
             undo_of=task.undo_of_key,
-            deadline=None if deadline_ms is None else from_ms(deadline_ms),
+            deadline=None if task.timeout_ms is None else from_ms(self._started_ms + task.timeout_ms),
             traceparent=task.trace,
         )
-        context = contextvars.copy_context()
-        context.run(enter, step)
-        async with self._clock.timeout(task.timeout_ms) as limit:
-            try:
-                value = await self._ended(self._begun(call, context), limit)
-            except asyncio.CancelledError:
-                if not limit.expired():
-                    raise
-                return Failure.timed_out(task.which_timeout)
+
+    def _timed_out(self) -> None:
+        """Only the timeout leaves work behind that does not stop."""
+        if isinstance(self._work, asyncio.Task):
+            self._work.cancel()
+        self._report(None, Failure.timed_out(self._task.which_timeout))
+
+    def _ended(self, work: asyncio.Future[Any]) -> None:
+        if self._done is None:
+            _forget(work)  # it was left behind
+        elif work.cancelled() and self._withdrawn:
+            self._tell(withdrawn(self._task))
+        elif work.cancelled():
+            self._report(None, Failure.cancelled(Outcome.UNKNOWN))
+        elif (error := work.exception()) is not None:
+            assert self._activity is not None, "it has begun"
+            self._report(None, Failure.of(error, self._activity.defaults.retry.fatal))
+        else:
+            self._report_result(work.result())
+
+    def _report_result(self, value: Any) -> None:
         try:
-            return encode(value)
+            result = encode(value)
         except PayloadError as error:
             # It would be no better next time, and the work is done: another attempt could only do it twice.
-            return Failure.of(error).asking(final=True, retry_after_ms=None)
+            self._report(None, Failure.of(error).asking(final=True, retry_after_ms=None))
+        except Exception as error:  # a defect of a user's type: the work is done all the same
+            self._report(None, Failure.of(error).asking(final=True, retry_after_ms=None))
+        else:
+            self._report(result, None)
 
-    def _begun(self, call: functools.partial[Any], context: contextvars.Context) -> _Work:
-        """The activity's function at work in ``context``: as a task of its own, or in a thread."""
-        loop = asyncio.get_running_loop()
-        if inspect.iscoroutinefunction(call):
-            return _Work(loop.create_task(call(), context=context), stoppable=True)
-        return _Work(loop.run_in_executor(self._threads, context.run, call), stoppable=False)
+    def _never_ran(self, failure: Failure) -> None:
+        report = _report(self._task, None, failure, self._started_ms, self._started_ms, never_ran=True)
+        asyncio.get_running_loop().call_soon(self._tell, report)
 
-    async def _ended(self, work: _Work, limit: asyncio.Timeout) -> Any:
-        """What the work returns or raises. Cancelled, it is asked to stop, and its outcome awaited up to its timeout.
+    def _report(self, result: bytes | None, failure: Failure | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._tell(_report(self._task, result, failure, self._started_ms, self._runner.clock.now_ms()))
 
-        A thread cannot be stopped, and a coroutine may not listen; only the timeout leaves either behind.
-        """
-        while True:
-            try:
-                return await asyncio.shield(work.future)
-            except asyncio.CancelledError:
-                if work.future.cancelled():
-                    raise
-                if work.stoppable:
-                    work.future.cancel()
-                if limit.expired() or self._closing:
-                    work.future.add_done_callback(_forget)
-                    raise
-
-    def stop(self) -> None:
-        """From now on a cancelled attempt is not waited for."""
-        self._closing = True
-
-    def close(self) -> None:
-        """Let the threads go; those in user code are not waited for."""
-        self.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def _tell(self, report: StepReport) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(report)
 
 
 def _forget(abandoned: asyncio.Future[Any]) -> None:

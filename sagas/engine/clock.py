@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Alarm(Protocol):
+    def cancel(self) -> None: ...
 
 
 class Clock(Protocol):
@@ -16,8 +19,8 @@ class Clock(Protocol):
         """Return when ``wake`` is set, or when the clock reaches ``until_ms``."""
         ...
 
-    def timeout(self, ms: int | None) -> AbstractAsyncContextManager[asyncio.Timeout]:
-        """``async with`` it: TimeoutError when this clock has gone ``ms`` further (None: never)."""
+    def alarm(self, ms: int | None, ring: Callable[[], None]) -> Alarm | None:
+        """Call ``ring`` when this clock has gone ``ms`` further (None: never), unless it is cancelled before."""
         ...
 
 
@@ -35,8 +38,8 @@ class SystemClock:
         except TimeoutError:
             return
 
-    def timeout(self, ms: int | None) -> AbstractAsyncContextManager[asyncio.Timeout]:
-        return asyncio.timeout(None if ms is None else ms / 1000)
+    def alarm(self, ms: int | None, ring: Callable[[], None]) -> Alarm | None:
+        return None if ms is None else asyncio.get_running_loop().call_later(ms / 1000, ring)
 
 
 class VirtualClock:
@@ -44,35 +47,40 @@ class VirtualClock:
 
     def __init__(self, start_ms: int) -> None:
         self._now_ms = start_ms
-        self._timeouts: list[tuple[int, asyncio.Timeout]] = []
+        self._alarms: list[_VirtualAlarm] = []
 
     def now_ms(self) -> int:
         return self._now_ms
 
     def set(self, now_ms: int) -> None:
-        """Move forward to ``now_ms`` (never back); timeouts that are reached expire."""
+        """Move forward to ``now_ms`` (never back); alarms that are reached ring soon."""
         self._now_ms = max(self._now_ms, now_ms)
-        for due_ms, timeout in self._timeouts:
-            if due_ms <= self._now_ms and not timeout.expired():
-                timeout.reschedule(asyncio.get_running_loop().time())
+        for alarm in [alarm for alarm in self._alarms if alarm.due_ms <= self._now_ms]:
+            alarm.cancel()
+            asyncio.get_running_loop().call_soon(alarm.ring)
 
-    @asynccontextmanager
-    async def timeout(self, ms: int | None) -> AsyncGenerator[asyncio.Timeout]:
-        async with asyncio.timeout(None) as timeout:
-            if ms is None:
-                yield timeout
-                return
-            entry = (self._now_ms + ms, timeout)
-            self._timeouts.append(entry)
-            try:
-                yield timeout
-            finally:
-                self._timeouts.remove(entry)
+    def alarm(self, ms: int | None, ring: Callable[[], None]) -> Alarm | None:
+        if ms is None:
+            return None
+        alarm = _VirtualAlarm(self._alarms, self._now_ms + ms, ring)
+        self._alarms.append(alarm)
+        return alarm
 
-    def next_timeout_ms(self) -> int | None:
-        """When the earliest timeout that is still open will be reached."""
-        return min((due_ms for due_ms, _ in self._timeouts), default=None)
+    def next_alarm_ms(self) -> int | None:
+        """When the earliest alarm will ring."""
+        return min((alarm.due_ms for alarm in self._alarms), default=None)
 
     async def wait(self, wake: asyncio.Event, until_ms: int | None) -> None:
         if until_ms is None or until_ms > self._now_ms:
             await wake.wait()
+
+
+class _VirtualAlarm:
+    def __init__(self, alarms: list[_VirtualAlarm], due_ms: int, ring: Callable[[], None]) -> None:
+        self._alarms = alarms
+        self.due_ms = due_ms
+        self.ring = ring
+
+    def cancel(self) -> None:
+        if self in self._alarms:
+            self._alarms.remove(self)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from sagas.engine.attempt import AttemptRunner, withdrawn
+from sagas.engine.attempt import AttemptRunner, RunningAttempt
 from sagas.engine.steps import StepKey, StepReport, StepTask
 
 Deliver = Callable[[Sequence[StepReport]], None]
@@ -41,35 +39,29 @@ class InProcessExecutor:
     def __init__(self, runner: AttemptRunner, deliver: Deliver) -> None:
         self._runner = runner
         self._deliver = deliver
-        self._running: dict[StepKey, asyncio.Task[StepReport]] = {}
-        self._attempts: dict[StepKey, int] = {}
+        self._running: dict[StepKey, tuple[int, RunningAttempt]] = {}  # -> the attempt's number
 
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         for task in tasks:
-            running = asyncio.get_running_loop().create_task(self._runner.run(task))
-            self._running[task.key] = running
-            self._attempts[task.key] = task.attempt
-            running.add_done_callback(functools.partial(self._ended, task))
+            self._running[task.key] = (task.attempt, self._runner.begin(task, self._ended))
 
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
         """What runs here since before the shard was lost and taken again."""
-        return {task.key for task in tasks if self._attempts.get(task.key) == task.attempt}
+        return {task.key for task in tasks if self._running.get(task.key, (0, None))[0] == task.attempt}
 
-    def _ended(self, task: StepTask, running: asyncio.Task[StepReport]) -> None:
-        if self._running.get(task.key) is running:
-            del self._running[task.key], self._attempts[task.key]
-        # Cancelled before its first line ran, the coroutine could report nothing itself.
-        self._deliver([withdrawn(task) if running.cancelled() else running.result()])
+    def _ended(self, report: StepReport) -> None:
+        key = report.key
+        if self._running.get(key, (0, None))[0] == report.attempt:
+            del self._running[key]
+        self._deliver([report])
 
     def cancel(self, keys: Sequence[StepKey]) -> None:
         for key in keys:
             if running := self._running.get(key):
-                running.cancel()
+                running[1].cancel()
 
     async def close(self) -> None:
         self._runner.stop()
-        running = list(self._running.values())
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        for _, running in list(self._running.values()):
+            running.cancel()
         self._runner.close()

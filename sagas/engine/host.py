@@ -33,6 +33,9 @@ from sagas.store.port import Claim, Mail, Store
 
 log = logging.getLogger("sagas.engine")
 
+TURNS_AT_ONCE = 100
+"""Turns between two looks at the rest of the loop: about 10 ms."""
+
 OnCommitted = Callable[[Turn], None]
 """Told of every turn that was made durable, in order; must return at once."""
 
@@ -77,6 +80,7 @@ class Host:
         self._stopped = False
         self._draining = False
         self._turning = False
+        self._ready: dict[int, Shard] = {}  # shards with dirty instances
         self._in_flight: dict[StepKey, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()
@@ -353,21 +357,35 @@ class Host:
 
     def _make_dirty(self, shard: Shard, id: str) -> None:
         shard.dirty[id] = None
+        self._ready[shard.number] = shard
         self._quiet.clear()
         if not self._turning:
             self._turning = True
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Give every instance with inputs its turn. A plain callback: no task is current while saga code runs."""
-        self._turning = False
-        now_ms = self._clock.now_ms()
-        for shard in list(self._shards.values()):
-            for id in list(shard.dirty):
+        """Give instances with inputs their turn. A plain callback: no task is current while saga code runs.
+
+        A slice at a time: what is ready is on its way to the store while the next slice runs, and the loop sees to
+        everything else in between.
+        """
+        now_ms, left = self._clock.now_ms(), TURNS_AT_ONCE
+        while left and self._ready:
+            number, shard = next(iter(self._ready.items()))
+            del self._ready[number]
+            if self._shards.get(number) is not shard:
+                continue
+            for id in list(shard.dirty)[:left]:
+                left -= 1
                 del shard.dirty[id]
                 resident = shard.residents.get(id)
                 if resident is not None and not resident.dropped:
                     self._turn_one(shard, resident, now_ms)
+            if shard.dirty:
+                self._ready[number] = shard  # behind the others
+        self._turning = bool(self._ready)
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn)
         self._flush.want()
         self._check_quiet()
 

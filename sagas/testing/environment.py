@@ -139,7 +139,7 @@ class Environment:
     async def _fire_next(self, until_ms: int | None) -> bool:
         """Move to the next due time (not past ``until_ms``) and let it happen; False when there is none."""
         await self.rest()
-        due = min(filter(None, (self._running.next_due_ms(), self._clock.next_timeout_ms())), default=None)
+        due = min(filter(None, (self._running.next_due_ms(), self._clock.next_alarm_ms())), default=None)
         if due is None or (until_ms is not None and due > until_ms):
             return False
         self._clock.set(due)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,17 @@ def start_cluster(local_ray: RunningRay, namespace: str) -> StartCluster:
     import sagas
 
     @contextlib.contextmanager
-    def start(url: str, *, hosts: int = 2, workers: int = 2, modules: Sequence[str] = MODULES) -> Iterator[Cluster]:
-        with sagas.up(modules, url, hosts=hosts, workers=workers, namespace=namespace) as cluster:
+    def start(
+        url: str,
+        *,
+        hosts: int = 2,
+        workers: int = 2,
+        modules: Sequence[str] = MODULES,
+        runtime_env: dict[str, Any] | None = None,
+    ) -> Iterator[Cluster]:
+        with sagas.up(
+            modules, url, hosts=hosts, workers=workers, namespace=namespace, runtime_env=runtime_env
+        ) as cluster:
             yield cluster
         assert named_actors(namespace) == []
 

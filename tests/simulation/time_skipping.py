@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -59,8 +58,8 @@ class LoopClock:
         except TimeoutError:
             return
 
-    def timeout(self, ms: int | None) -> AbstractAsyncContextManager[asyncio.Timeout]:
-        return asyncio.timeout(None if ms is None else ms / 1000)
+    def alarm(self, ms: int | None, ring: Callable[[], None]) -> asyncio.TimerHandle | None:
+        return None if ms is None else asyncio.get_running_loop().call_later(ms / 1000, ring)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -34,6 +34,13 @@ TASK = StepTask("id-1", "run-1", 2, 1, "", b"", "default", None)
 UNSAMPLED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
 
+async def outcome(runner: AttemptRunner, task: StepTask) -> StepReport:
+    """What becomes of an attempt."""
+    reported: asyncio.Future[StepReport] = asyncio.get_running_loop().create_future()
+    runner.begin(task, reported.set_result)
+    return await reported
+
+
 @activity(retry=Retry(jitter=0))
 async def pay(cents: int) -> str:
     with tracer.start_as_current_span("pay the bank"):
@@ -89,7 +96,7 @@ async def attempted(bench: Bench, turn: Turn) -> list[StepReport]:
     runner = AttemptRunner(bench.registry, SystemClock())
     try:
         # Over the wire, as a worker gets it.
-        return [await runner.run(task) for task in decode_tasks(encode_tasks(turn.effects.dispatch))]
+        return [await outcome(runner, task) for task in decode_tasks(encode_tasks(turn.effects.dispatch))]
     finally:
         runner.close()
 
@@ -142,7 +149,7 @@ def ran(function: Any, task: StepTask, *args: Any) -> StepReport:
         try:
             before = trace.get_current_span()
             encoded = function.signature.encode(args, {})
-            report = await runner.run(replace(task, activity=function.name, args=encoded))
+            report = await outcome(runner, replace(task, activity=function.name, args=encoded))
             assert trace.get_current_span() is before, "the context of an attempt ends with it"
             return report
         finally:
@@ -194,7 +201,7 @@ def test_threads_do_not_see_each_others_context() -> None:
             StepTask("id", "run", 1, 1, meet.name, meet.signature.encode((name,), {}), "default", None, trace=header)
             for name, header in headers.items()
         ]
-        await asyncio.gather(*map(runner.run, tasks))
+        await asyncio.gather(*(outcome(runner, task) for task in tasks))
         runner.close()
 
     asyncio.run(scenario())
