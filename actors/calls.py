@@ -111,13 +111,20 @@ class Lane(Generic[T]):
         self._send = send
         self._items: list[T] = []
         self._running = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def put(self, items: Iterable[T]) -> None:
         """Send these with the next call."""
         self._items.extend(items)
         if self._items and not self._running:
             self._running = True
+            self._empty.clear()
             self._background.start(self._run())
+
+    async def flushed(self) -> None:
+        """Returns when nothing is on its way: what is sent now, past this lane, arrives after it."""
+        await self._empty.wait()
 
     async def _run(self) -> None:
         try:
@@ -126,3 +133,4 @@ class Lane(Generic[T]):
                 await self._send(batch)
         finally:
             self._running = False
+            self._empty.set()

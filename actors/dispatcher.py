@@ -11,17 +11,20 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import logging
 import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from actors.calls import GONE, Background, Lane, Peer
+from actors.calls import GONE, Background, Lane, Peer, original
 from actors.names import ray_namespace
 from actors.reporting import REMEMBERED
 from actors.settings import ClusterSettings
 from compensations import Outcome
 from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports, encode_tasks
 from sagas.kernel.failure import Failure
+
+log = logging.getLogger("sagas.actors")
 
 _ADOPTION_S = 5.0
 """How long a worker may take to say what it has; one that does not is not waited for."""
@@ -114,8 +117,7 @@ class DispatcherActor:
             key = task.key
             worker = self._holder(key, task.attempt)
             if worker is not None:
-                if key in worker.tasks:
-                    worker.tasks[key] = (host, task.attempt)
+                worker.tasks[key] = (host, task.attempt)
                 worker.lane.put([(host, task)])
             elif (queued := self._queued.get(key, 0)) < task.attempt:
                 if queued:
@@ -125,21 +127,31 @@ class DispatcherActor:
         self._pump()
 
     async def adopt(self, host: str, attempts: list[tuple[str, str, int, int]]) -> list[int]:
-        """Which of these (id, run, step, attempt), by index, some worker runs or has ended: it will tell ``host``.
+        """Which of these (id, run, step, attempt), by index, will be reported to ``host``.
 
-        What still waits here to be handed out counts as unknown: ``host`` hands it over anew.
+        They wait here, or are on their way to a worker, or some worker runs them or has ended them.
         """
         await self._informed.wait()
-        known: set[int] = set()
-        answers = await asyncio.gather(*(self._asked(worker, host, attempts) for worker in self._workers.values()))
-        for worker, indexes in zip(self._workers.values(), answers, strict=False):
-            for index in indexes:
-                id, run_id, step, attempt = attempts[index]
-                if (key := StepKey(id, run_id, step)) in worker.tasks:
-                    worker.tasks[key] = (host, attempt)
+        rows = {(StepKey(*row[:3]), row[3]): index for index, row in enumerate(attempts)}
+        known = self._rehome_queued(host, rows)
+        workers = list(self._workers.values())
+        for indexes in await asyncio.gather(*(self._asked(worker, host, attempts) for worker in workers)):
             known.update(indexes)
-        self._withdraw({StepKey(*row[:3]) for index, row in enumerate(attempts) if index not in known})
+        for worker in workers:  # what was handed out counts, whatever the worker has answered
+            for key, (_, attempt) in worker.tasks.items():
+                if (index := rows.get((key, attempt))) is not None:
+                    worker.tasks[key] = (host, attempt)
+                    known.add(index)
+        known |= self._rehome_queued(host, rows)
         return sorted(known)
+
+    def _rehome_queued(self, host: str, rows: dict[tuple[StepKey, int], int]) -> set[int]:
+        found: set[int] = set()
+        for place, (priority, order, _, task) in enumerate(self._queue):
+            if (index := rows.get((task.key, task.attempt))) is not None:
+                self._queue[place] = (priority, order, host, task)
+                found.add(index)
+        return found
 
     async def _asked(self, worker: _Worker, host: str, attempts: list[tuple[str, str, int, int]]) -> list[int]:
         try:
@@ -168,9 +180,12 @@ class DispatcherActor:
         for host, task in self._withdraw(wanted):
             self._tell(host, [_ended(task.key, task.attempt, Failure.cancelled(Outcome.NONE), never_ran=True)])
         for worker in self._workers.values():
-            held = [tuple(key) for key in wanted if key in worker.tasks]
-            if held:
-                self._background.start(worker.peer.insist("cancel", held, until=self._stopped.is_set))
+            if held := [key for key in wanted if key in worker.tasks]:
+                self._background.start(self._cancel(worker, held))
+
+    async def _cancel(self, worker: _Worker, keys: list[StepKey]) -> None:
+        await worker.lane.flushed()  # a cancel that overtakes its step finds nothing
+        await worker.peer.insist("cancel", [tuple(key) for key in keys], until=self._stopped.is_set)
 
     def _withdraw(self, keys: set[StepKey]) -> list[tuple[str, StepTask]]:
         """Take what has not been handed out yet from the queue."""
@@ -218,7 +233,15 @@ class DispatcherActor:
         try:
             await worker.peer.call("run", [(host, encode_tasks(tasks)) for host, tasks in by_host.items()])
         except GONE:
+            for host, task in batch:
+                worker.tasks.setdefault(task.key, (host, task.attempt))
             self._lose(worker)
+        except Exception as error:  # what it was given may have begun in part
+            log.exception("a worker cannot take its steps")
+            for host, task in batch:
+                worker.tasks.pop(task.key, None)
+                lost = Failure.lost(f"its worker could not take it: {original(error)}")
+                self._tell(host, [_ended(task.key, task.attempt, lost, never_ran=False)])
 
     async def _watch(self, name: str, worker: _Worker) -> None:
         """Know at once when the worker's process dies; Ray restarts it, and it gets new work then."""
@@ -231,7 +254,10 @@ class DispatcherActor:
                 worker.asked.set()
                 self._lose(worker)
                 self._ended = OrderedDict((key, each) for key, each in self._ended.items() if each.worker != name)
+            except Exception:
+                log.exception("worker %s cannot be watched, trying again", name)
             if worker.retiring:
+                self._lose(worker)  # it has ended, and what it still ran with it
                 del self._workers[name]
                 return
             await asyncio.sleep(0.1)

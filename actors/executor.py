@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from actors.calls import GONE, Absent, Background, Lane, Peer
 from actors.names import dispatcher_name
@@ -15,21 +15,31 @@ log = logging.getLogger("sagas.actors")
 _AGAIN_S = 0.1
 
 
+Awaits = Callable[[StepTask], bool]
+"""Whether the host waits for a report on this very attempt."""
+
+Lost = Callable[[Sequence[StepTask]], Awaitable[None]]
+"""Nobody makes these attempts (any more)."""
+
+
 class PoolExecutor:
     """Hands attempts to dispatchers. Their queues are soft state: what a dead one held is handed over again."""
 
-    def __init__(self, host: str, namespace: str, owns: Callable[[str], bool]) -> None:
-        """``owns`` says whether an instance is still this host's; the steps of others are for their owners to make."""
+    def __init__(self, host: str, namespace: str, awaits: Awaits, lost: Lost) -> None:
         self._host = host
-        self._owns = owns
         self._namespace = namespace
+        self._awaits = awaits
+        self._lost = lost
         self._queues: dict[str, _Queue] = {}
         self._background = Background()
-        self._closed = False
+        self.closed = False
 
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         for queue, batch in _by_queue(tasks).items():
             self._queue(queue).submit(batch)
+
+    def in_process(self, task: StepTask) -> bool:
+        return False
 
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
         """Those that workers run, or have reports on: they will tell this host."""
@@ -40,23 +50,21 @@ class PoolExecutor:
         """These attempts are over: they need not be handed over again."""
         for report in reports:
             for queue in self._queues.values():
-                task = queue.open.get(report.key)
-                if task is not None and task.attempt <= report.attempt:
-                    del queue.open[report.key]
+                queue.settled(report)
 
     def cancel(self, keys: Sequence[StepKey]) -> None:
         for queue in self._queues.values():
-            if named := [tuple(key) for key in keys if key in queue.open]:
-                self._background.start(queue.insist("cancel", named))
+            if named := [key for key in keys if key in queue.open]:
+                self._background.start(queue.cancel(named))
 
     async def close(self) -> None:
-        self._closed = True
+        self.closed = True
         await self._background.cancel()
 
     def _queue(self, name: str) -> _Queue:
         if name not in self._queues:
             peer = Peer(dispatcher_name(name), self._namespace)
-            self._queues[name] = _Queue(self._host, peer, self._background, self._owns, lambda: self._closed)
+            self._queues[name] = _Queue(self, self._host, peer, self._background, self._awaits, self._lost)
         return self._queues[name]
 
 
@@ -64,18 +72,15 @@ class _Queue:
     """One queue: its dispatcher, and what it was handed and has not been reported on."""
 
     def __init__(
-        self,
-        host: str,
-        peer: Peer,
-        background: Background,
-        owns: Callable[[str], bool],
-        closed: Callable[[], bool],
+        self, executor: PoolExecutor, host: str, peer: Peer, background: Background, awaits: Awaits, lost: Lost
     ) -> None:
         self.open: dict[StepKey, StepTask] = {}
+        self._given_up: set[StepKey] = set()  # of those: cancelled
+        self._executor = executor
         self._host = host
         self._peer = peer
-        self._owns = owns
-        self._closed = closed
+        self._awaits = awaits
+        self._lost = lost
         self._lane: Lane[StepTask] = Lane(background, self._send)
         background.start(self._watch())
 
@@ -83,7 +88,19 @@ class _Queue:
         self.open.update((task.key, task) for task in tasks)
         self._lane.put(tasks)
 
+    def settled(self, report: StepReport) -> None:
+        task = self.open.get(report.key)
+        if task is not None and task.attempt <= report.attempt:
+            del self.open[report.key]
+            self._given_up.discard(report.key)
+
+    async def cancel(self, keys: list[StepKey]) -> None:
+        self._given_up.update(keys)
+        await self._lane.flushed()  # a cancel that overtakes its step finds nothing
+        await self._insist("cancel", [tuple(key) for key in keys])
+
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
+        """Those that are known, as ``PoolExecutor.adopt``."""
         rows = [(*task.key, task.attempt) for task in tasks]
         while not self._closed():
             try:
@@ -94,15 +111,24 @@ class _Queue:
                 await asyncio.sleep(_AGAIN_S)  # its successor asks the workers
             else:
                 self.open.update((task.key, task) for task in known)
+                self._prune()
                 return {task.key for task in known}
         return set()
 
-    async def insist(self, method: str, *args: object) -> None:
+    def _prune(self) -> None:
+        """A report may have come by mail, or while its step was being adopted; a shard may be another host's."""
+        self.open = {key: task for key, task in self.open.items() if self._awaits(task)}
+        self._given_up &= self.open.keys()
+
+    def _closed(self) -> bool:
+        return self._executor.closed
+
+    async def _insist(self, method: str, *args: object) -> None:
         """Call the dispatcher until it, or its successor, has answered."""
         await self._peer.insist(method, *args, until=self._closed)
 
     async def _send(self, tasks: list[StepTask]) -> None:
-        await self.insist("submit", self._host, encode_tasks(tasks))
+        await self._insist("submit", self._host, encode_tasks(tasks))
 
     async def _watch(self) -> None:
         """When the dispatcher dies, hand everything that is open to its successor; workers drop what they have."""
@@ -110,9 +136,24 @@ class _Queue:
             try:
                 await self._peer.call("live")
             except GONE:
-                await self.insist("start")  # there is one again
-                self.open = {key: task for key, task in self.open.items() if self._owns(key.id)}
-                self._lane.put(list(self.open.values()))
+                await self._insist("start")  # there is one again
+                await self._hand_over()
+            except Exception:
+                log.exception("the dispatcher %s cannot be watched, trying again", self._peer.name)
+                await asyncio.sleep(1)
+
+    async def _hand_over(self) -> None:
+        """Give a new dispatcher what its predecessor had. What must never run twice it only looks for."""
+        await self._lane.flushed()
+        self._prune()
+        tasks = list(self.open.values())
+        self._lane.put(task for task in tasks if not task.once)
+        once = [task for task in tasks if task.once]
+        known = await self.adopt(once) if once else set()
+        if unknown := [task for task in once if task.key not in known]:
+            await self._lost(unknown)
+        if given_up := [key for key in self._given_up if key in self.open]:
+            await self.cancel(given_up)
 
 
 def _by_queue(tasks: Sequence[StepTask]) -> dict[str, list[StepTask]]:

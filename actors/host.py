@@ -24,7 +24,6 @@ from sagas.engine.routing import RoutingExecutor
 from sagas.engine.steps import decode_reports
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
-from sagas.store.keys import shard_of
 from sagas.store.port import SHARDS, Store
 from sagas.telemetry.environment import exporter_from_environment
 
@@ -39,6 +38,8 @@ class HostActor:
         self._settings = settings
         self._process = uuid.uuid4().hex
         self._acks: dict[str, Acks] = {}
+        self._owner = ""
+        self._store: Store | None = None
         self._host: Host | None = None
         self._executor: RoutingExecutor | None = None
         self._started = False
@@ -58,8 +59,8 @@ class HostActor:
             if self._host is None or self._host.stopped:
                 await self._join()
 
-    async def start(self) -> None:
-        """Claim shards and go to work, unless that is done."""
+    async def start(self) -> str:
+        """Claim shards and go to work, unless that is done. Returns the owner it is in the store."""
         await self.join()
         async with self._starting:
             if not self._started:
@@ -67,6 +68,18 @@ class HostActor:
                 assert self._executor is not None, "made together with the host"
                 await self._host.start(self._executor)
                 self._started = True
+        return self._owner
+
+    async def bury(self, owner: str) -> None:
+        """The process that was ``owner`` is dead: free what it holds, and take our share of it at once."""
+        if self._store is not None and owner != self._owner:
+            await _bury(self._store, owner)
+            await self.rebalance()
+
+    async def rebalance(self) -> None:
+        """Look now whether shards are free."""
+        if self._host is not None and self._started:
+            await self._host.rebalance()
 
     async def _join(self) -> None:
         settings, clock = self._settings, SystemClock()
@@ -87,12 +100,11 @@ class HostActor:
             exporter=exporter_from_environment(),
         )
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
-        pool = PoolExecutor(
-            host_name(self._slot), ray_namespace(settings.namespace), lambda saga: shard_of(saga) in host.shards
-        )
+        pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace), host.awaits, host.lost)
         for member in await store.members(owner, settings.lease_ms):
             if member.startswith(lineage) and member != owner:
                 await _bury(store, member)
+        self._owner, self._store = owner, store
         self._host, self._executor, self._started = host, RoutingExecutor(local, pool), False
 
     async def live(self) -> None:

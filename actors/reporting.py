@@ -31,10 +31,11 @@ ToMailbox = Callable[[Sequence[StepReport]], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Kept:
-    """A report; ``settled`` once it is durable somewhere else."""
+    """A report; ``settled`` once it is durable somewhere else, ``recorded`` when that is its history."""
 
     report: StepReport
     settled: bool = False
+    recorded: bool = False
 
 
 class Reporting:
@@ -59,27 +60,34 @@ class Reporting:
         kept = self._kept.get(key)
         return None if kept is None else kept.report
 
-    def again(self, host: str, key: StepKey, attempt: int) -> bool:
-        """Tell ``host`` again, as the outcome of ``attempt``; False when what is known is no outcome of that one.
+    def again(self, host: str, key: StepKey, attempt: int) -> StepReport | None:
+        """Tell ``host`` again, as the outcome of ``attempt``; None when what is known is no outcome of that one.
 
-        A success holds for every later attempt too: the work is done. A failure is only its own attempt's.
+        A success holds for every later attempt too: the work is done. A failure is only its own attempt's. Where the
+        outcome is in a history, nobody can mean it.
         """
-        report = self.known(key)
-        if report is None or report.attempt > attempt or (report.result is None and report.attempt < attempt):
-            return False
-        self.report(host, replace(report, attempt=attempt))
-        return True
+        kept = self._kept.get(key)
+        if kept is None or kept.recorded:
+            return None
+        report = kept.report
+        if report.attempt > attempt or (report.result is None and report.attempt < attempt):
+            return None
+        report = replace(report, attempt=attempt)
+        self.report(host, report)
+        return report
 
     def unsettled(self) -> list[tuple[StepKey, int]]:
         """Steps and attempts whose reports nobody has confirmed yet."""
         return [(key, kept.report.attempt) for key, kept in self._kept.items() if not kept.settled]
 
-    def settle(self, reports: Sequence[StepReport]) -> None:
-        """These are durable."""
+    def settle(self, reports: Sequence[StepReport], *, recorded: bool) -> None:
+        """These are durable: what they led to is ``recorded``, or they are in the mailbox."""
         for report in reports:
             kept = self._kept.get(report.key)
             if kept is not None and kept.report.attempt <= report.attempt:
-                kept.settled = True
+                kept.settled, kept.recorded = True, recorded
+                if recorded and kept.report.result is not None:
+                    kept.report = replace(kept.report, result=b"")  # the history has it; here it only costs memory
         while len(self._kept) > REMEMBERED and next(iter(self._kept.values())).settled:
             self._kept.popitem(last=False)
 
@@ -87,7 +95,7 @@ class Reporting:
         """Their host cannot take them: the mailbox does."""
         if reports:
             await self._to_mailbox(reports)
-            self.settle(reports)
+            self.settle(reports, recorded=False)
 
     async def drained(self) -> None:
         """Returns when every report is settled."""
@@ -137,7 +145,11 @@ class _Post:
             while self._new or self._sent:
                 if not self._new:
                     await self._rest()
-                await self._exchange()
+                try:
+                    await self._exchange()
+                except Exception:
+                    log.exception("reports to %s stay here for now", self._peer.name)
+                    await asyncio.sleep(_ASK_AGAIN_S)
         finally:
             self._running = False
 
@@ -160,15 +172,21 @@ class _Post:
             )
         except GONE as error:
             log.info("%s is away (%s): its reports go into the mailbox", self._peer.name, type(error).__name__)
-            await self._divert({**self._sent, **batch})
-            self._sent.clear()
+            self._sent |= batch
+            await self._divert(self._sent)
+            self._sent = {}
             return
+        except BaseException:
+            self._new = {**batch, **self._new}
+            raise
+        forgotten: dict[int, StepReport] = {}
         if process != self._process:
             forgotten, self._sent, self._process = self._sent, {}, process
-            await self._divert(forgotten)
         self._sent |= batch
-        self._reporting.settle([self._sent.pop(number) for number in settled if number in self._sent])
-        await self._divert({number: self._sent.pop(number) for number in refused if number in self._sent})
+        known = [self._sent.pop(number) for number in settled if number in self._sent]
+        self._reporting.settle(known, recorded=True)
+        elsewhere = {number: self._sent.pop(number) for number in refused if number in self._sent}
+        await self._divert({**forgotten, **elsewhere})
 
     async def _divert(self, reports: dict[int, StepReport]) -> None:
         await self._reporting.divert(list(reports.values()))

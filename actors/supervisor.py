@@ -11,15 +11,18 @@ from typing import Any
 import ray
 from ray.util import list_named_actors
 
-from actors.calls import GONE, Peer, original
+from actors.calls import GONE, Background, Peer, original
 from actors.dispatcher import DispatcherActor
 from actors.host import HostActor
 from actors.names import SUPERVISOR, dispatcher_name, host_name, parse, ray_namespace, worker_name
 from actors.settings import ClusterSettings
 from actors.worker import WorkerActor
-from sagas.errors import InvalidArgument
+from sagas.errors import InvalidArgument, StoreUnavailable
 
 log = logging.getLogger("sagas.actors")
+
+_PATIENCE_S = 30.0
+"""After this an actor that does not end in order (it may be frozen) is killed as it is."""
 
 GRACE_S = 10.0
 """How long a worker that is not needed any more may take to finish what it runs; as long as a host's own grace."""
@@ -27,16 +30,21 @@ GRACE_S = 10.0
 
 @dataclass(slots=True)
 class _Child:
-    """An actor it looks after; ``joined`` is set when a host was first counted, ``ready`` when it first started."""
+    """An actor it looks after; ``joined`` is set when a host was first counted, ``ready`` when it first started.
+
+    ``found``: a supervisor before this one began it.
+    """
 
     name: str
     kind: str
     queue: str
     slot: int
     peer: Peer
+    found: bool = False
     joined: asyncio.Event = field(default_factory=asyncio.Event)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
+    owner: str = ""  # of a host: the name its present process has in the store
     error: BaseException | None = None
 
 
@@ -50,6 +58,7 @@ class SupervisorActor:
         self._settings = settings
         self._namespace = ray_namespace(settings.namespace)
         self._children: dict[str, _Child] = {}
+        self._background = Background()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Ray's, of what Ray itself does in there
             again = ray.get_runtime_context().was_current_actor_reconstructed
@@ -59,7 +68,7 @@ class SupervisorActor:
         found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
         for name in [actor["name"] for actor in found if actor["namespace"] == self._namespace]:
             if name != SUPERVISOR:
-                self._adopt(name)
+                self._adopt(name, found=True)
 
     async def settings(self) -> ClusterSettings:
         """What its hosts and workers are started with, as long as it lives."""
@@ -97,7 +106,7 @@ class SupervisorActor:
             return [worker_name(queue, slot) for slot in range(workers)]
         return [child.name for child in self._children.values() if child.kind == "worker" and child.queue == queue]
 
-    def _adopt(self, name: str) -> None:
+    def _adopt(self, name: str, *, found: bool = False) -> None:
         """Look after the actor of this name; there is one from now on."""
         kind, queue, slot = parse(name)
         cls, args = self._made_of(name, kind, queue, slot)
@@ -113,7 +122,7 @@ class SupervisorActor:
             num_cpus=0,
             runtime_env=self._settings.runtime_env,
         ).remote(*args)
-        child = self._children[name] = _Child(name, kind, queue, slot, Peer(name, self._namespace))
+        child = self._children[name] = _Child(name, kind, queue, slot, Peer(name, self._namespace), found)
         child.keeper = asyncio.get_running_loop().create_task(self._keep(child))
 
     def _made_of(self, name: str, kind: str, queue: str, slot: int) -> tuple[type, tuple[Any, ...]]:
@@ -141,9 +150,12 @@ class SupervisorActor:
             except GONE as error:
                 cause = getattr(error, "__cause__", None)
                 log.info("%s is away: %s", child.name, cause or type(error).__name__)
+                if child.owner:
+                    self._background.start(self._bequeath(child.owner, child.name))
                 await asyncio.sleep(0.1)
             except Exception as error:
-                if not child.ready.is_set():
+                was_up = child.ready.is_set() or (child.found and isinstance(original(error), StoreUnavailable))
+                if not was_up:
                     child.error = original(error)
                     child.joined.set()
                     child.ready.set()
@@ -158,8 +170,23 @@ class SupervisorActor:
             child.joined.set()
             for other in [each for each in self._children.values() if each.kind == "host"]:
                 await other.joined.wait()
-        await child.peer.call("start")
+        started = await child.peer.call("start")
+        child.owner = started if child.kind == "host" else ""
         child.ready.set()
+
+    async def _bequeath(self, owner: str, name: str) -> None:
+        """Let the other hosts have a dead one's shards at once: its leases would run out only seconds later.
+
+        Where it is not dead (its node was cut off) its commits are fenced from now on.
+        """
+        heirs = [child for child in self._children.values() if child.kind == "host" and child.name != name]
+        for heir in heirs:
+            try:
+                await heir.peer.call("bury", owner)
+                break
+            except Exception as error:
+                log.info("%s cannot take over from %s: %s", heir.name, name, original(error))
+        await asyncio.gather(*(self._quietly(heir.peer.call("rebalance")) for heir in heirs))
 
     async def _remind(self, dispatcher: _Child) -> None:
         """A dispatcher that was restarted knows no workers; whether it was, a supervisor that was too cannot know."""
@@ -186,7 +213,8 @@ class SupervisorActor:
 
     async def _quietly(self, call: Any) -> None:
         try:
-            await call
+            async with asyncio.timeout(_PATIENCE_S):
+                await call
         except Exception as error:
             # It is going to be killed all the same; what it could not finish, its successors do.
             log.warning("an actor could not be retired in order: %s", original(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +19,14 @@ from sagas.engine.attempt import AttemptRunner, RunningAttempt
 from sagas.engine.clock import SystemClock
 from sagas.engine.reports_by_mail import mail_reports
 from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks
+from sagas.errors import StoreUnavailable
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 from sagas.store.port import Store
 
+log = logging.getLogger("sagas.actors")
+
+_AGAIN_S = 0.5
 LAST_REPORTS_S = 5.0
 """How long a worker that ends may take to make its last reports durable."""
 
@@ -115,7 +120,10 @@ class WorkerActor:
         """Whether the outcome of what is known here of a step will be told ``host`` as that of ``attempt``."""
         running = self._running.get(key)
         if running is None:
-            return self._reporting.again(host, key, attempt)
+            told = self._reporting.again(host, key, attempt)
+            if told is not None:
+                self._ended.put([(*key, attempt, told.result is not None)])
+            return told is not None
         if attempt >= running.number:
             running.host, running.number = host, attempt
         return True
@@ -147,6 +155,10 @@ class WorkerActor:
 
     async def _mail(self, reports: Sequence[StepReport]) -> None:
         async with self._opening:
-            if self._store is None:
-                self._store = await open_store(self._settings.url, self._settings.namespace)
+            while self._store is None:
+                try:
+                    self._store = await open_store(self._settings.url, self._settings.namespace)
+                except StoreUnavailable as error:
+                    log.warning("%d reports wait for the store: %s", len(reports), error)
+                    await asyncio.sleep(_AGAIN_S)
         await mail_reports(self._store, reports)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 
 from sagas.description import Description, describe
 from sagas.ending import CLOSINGS, value_of
@@ -31,6 +32,7 @@ from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Store,
 QUERY_TIMEOUT_S = 10.0
 _ASK_AGAIN_S = 2.0
 _TRIES_S = (0.05, 0.2, 0.5, 1.0)
+_MOST_LIFTED = 1000
 
 
 class Access:
@@ -42,8 +44,9 @@ class Access:
         self._name = uuid.uuid4().hex
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._replies: dict[str, asyncio.Future[Reply]] = {}
-        self._subscriptions: dict[str, Awaitable[Subscription]] = {}
-        self._lifting: dict[str, int] = {}  # parked ids that were told to go on -> events they had before that
+        self._subscriptions: dict[str, asyncio.Future[Subscription]] = {}
+        # Parked ids that were told to go on -> the run that stood still, and how many events it had; the oldest go.
+        self._lifted: dict[str, tuple[str, int]] = {}
 
     async def admit(self, admission: Admission) -> Admitted:
         """Send a message in at its instance's door. Raises: what the door's verdict means, StoreUnavailable."""
@@ -63,10 +66,17 @@ class Access:
 
     async def lift(self, admission: Admission) -> Admitted:
         """``admit`` a message that moves a parked run: its result is asked for only after the message was applied."""
-        head = await self._known(admission.id)
-        if head is not None and head.parked:
-            self._lifting[admission.id] = head.events
-        return await self.admit(admission)
+        head = None
+        with suppress(HistoryError):  # a head that cannot be read keeps nobody from ending the run
+            head = await self._known(admission.id)
+        admitted = await self.admit(admission)
+        # A repeat (KNOWN) lifts nothing: the run may have parked again since.
+        if head is not None and head.parked and admitted.verdict is AdmissionVerdict.OK:
+            self._lifted.pop(admission.id, None)
+            self._lifted[admission.id] = (head.run_id, head.events)
+            if len(self._lifted) > _MOST_LIFTED:
+                del self._lifted[next(iter(self._lifted))]
+        return admitted
 
     async def _enqueue(self, admission: Admission) -> Admitted:
         """Send until the store has answered: the message id makes sending again safe."""
@@ -144,7 +154,8 @@ class Access:
         head = await self._known(id)
         current = head is not None and run_id in (None, head.run_id)
         if current and head is not None:
-            if head.parked and head.events > self._lifting.get(id, -1):
+            if head.parked and not self._is_lifted(id, head):
+                self._lifted.pop(id, None)
                 raise SagaParked(id, head.parked)
             if not head.closed_ms:
                 return None
@@ -153,6 +164,11 @@ class Access:
             return None
         closing = decode_chunk(last[0])[-1]
         return closing if isinstance(closing, CLOSINGS) else None
+
+    def _is_lifted(self, id: str, head: Head) -> bool:
+        """Whether the parked run was told to go on, and has not moved since."""
+        run_id, events = self._lifted.get(id, ("", 0))
+        return head.run_id == run_id and head.events <= events
 
     async def ask(self, id: str, name: str, args: bytes) -> bytes:
         """The encoded answer to a query. Raises: QueryFailed, SagaNotFound."""
@@ -206,20 +222,31 @@ class Access:
             event.set()
 
     async def _subscribe(self, channel: str, listener: Callable[[bytes], None]) -> None:
-        if channel not in self._subscriptions:
-            self._subscriptions[channel] = asyncio.ensure_future(self.store.subscribe(channel, listener))
-        try:
-            await asyncio.shield(self._subscriptions[channel])
-        except StoreUnavailable:
-            self._subscriptions.pop(channel, None)  # the next call tries anew
-            raise
+        subscription = self._subscriptions.get(channel)
+        if subscription is None:
+            subscription = asyncio.ensure_future(self.store.subscribe(channel, listener))
+            self._subscriptions[channel] = subscription
+            subscription.add_done_callback(lambda done: self._subscribed(channel, done))
+        await asyncio.shield(subscription)
+
+    def _subscribed(self, channel: str, done: asyncio.Future[Subscription]) -> None:
+        """One that failed is forgotten, whoever still waits for it: the next call tries anew."""
+        failed = done.cancelled() or done.exception() is not None
+        if failed and self._subscriptions.get(channel) is done:
+            del self._subscriptions[channel]
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        for subscription in self._subscriptions.values():
-            await (await subscription).close()
+        """Let go of the connections, whatever has become of the subscriptions."""
+        subscriptions = list(self._subscriptions.values())
         self._subscriptions.clear()
-        await self.store.close()
+        try:
+            for each in subscriptions:
+                each.cancel()  # one that is still on its way
+            for found in await asyncio.gather(*subscriptions, return_exceptions=True):
+                if not isinstance(found, BaseException):
+                    await found.close()
+        finally:
+            await self.store.close()
 
 
 class _Watch:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+
 from sagas.client import Client
-from sagas.server.url import resolve_url
+from sagas.server.url import redact, resolve_url
 from sagas.store.port import Store
+
+log = logging.getLogger("sagas")
 
 
 async def open_store(url: str, namespace: str) -> Store:
-    """A connection to the Redis at ``url``.
+    """A connection to the Redis at ``url``; what is unwise about it, in the durability asked for, is logged.
 
     Raises: StoreUnavailable when nothing answers there; UnsafeStore when it would lose data as it is configured.
     """
     from sagas.server.doctor import require_safe
     from sagas.store.redis import RedisStore
+    from sagas.store.redis_durability import durability_of
 
-    await require_safe(url)
+    _, mode = durability_of(url, None)
+    for found in await require_safe(url, mode):
+        log.warning("the Redis at %s: %s: %s. Fix: %s", redact(url), found.subject, found.message, found.fix)
     return await RedisStore.connect(url, namespace=namespace)
 
 

@@ -58,7 +58,7 @@ class RunningAttempt:
     Callbacks and no coroutine of its own: the user's function is the one task that an attempt costs.
     """
 
-    __slots__ = ("_activity", "_alarm", "_done", "_runner", "_started_ms", "_task", "_withdrawn", "_work")
+    __slots__ = ("_activity", "_alarm", "_done", "_queued", "_runner", "_started_ms", "_task", "_withdrawn", "_work")
 
     def __init__(self, runner: AttemptRunner, task: StepTask, done: Done) -> None:
         self._runner = runner
@@ -66,6 +66,7 @@ class RunningAttempt:
         self._done: Done | None = done
         self._started_ms = runner.clock.now_ms()
         self._alarm: Alarm | None = None
+        self._queued: concurrent.futures.Future[Any] | None = None  # of work in a thread
         self._withdrawn = False  # cancelled before its first line
         self._activity = runner.registry.activity(task.activity)
         self._work: asyncio.Future[Any] | None = None
@@ -78,7 +79,11 @@ class RunningAttempt:
             # As of an unknown activity: a worker with other code may make it.
             self._never_ran(_undecodable(self._activity, error))
             return
-        self._work = self._begun(functools.partial(runner.registry.function_of(self._activity), *args, **kwargs))
+        try:
+            self._work = self._begun(functools.partial(runner.registry.function_of(self._activity), *args, **kwargs))
+        except Exception as error:  # of this process: no thread can be started, say
+            asyncio.get_running_loop().call_soon(self._report, None, Failure.of(error))
+            return
         self._work.add_done_callback(self._ended)
         self._alarm = runner.clock.alarm(task.timeout_ms, self._timed_out)
 
@@ -86,6 +91,8 @@ class RunningAttempt:
         """Ask it to stop. A thread, and who does not listen, goes on, and its outcome is awaited up to its timeout."""
         if self._work is None or self._done is None:
             return
+        if self._queued is not None:
+            self._withdrawn |= self._queued.cancel()  # nothing comes of it once a thread has begun
         if isinstance(self._work, asyncio.Task):
             code = self._work.get_coro()
             self._withdrawn |= inspect.iscoroutine(code) and inspect.getcoroutinestate(code) == inspect.CORO_CREATED
@@ -99,7 +106,8 @@ class RunningAttempt:
         context.run(enter, self._step())
         if inspect.iscoroutinefunction(call):
             return loop.create_task(call(), context=context)
-        return loop.run_in_executor(self._runner.threads, context.run, call)
+        self._queued = self._runner.threads.submit(context.run, _called, call)
+        return asyncio.wrap_future(self._queued)
 
     def _step(self) -> Step:
         task = self._task
@@ -116,8 +124,8 @@ class RunningAttempt:
 
     def _timed_out(self) -> None:
         """Only the timeout leaves work behind that does not stop."""
-        if isinstance(self._work, asyncio.Task):
-            self._work.cancel()
+        if self._work is not None:
+            self._work.cancel()  # and what still waits for a thread never begins
         self._report(None, Failure.timed_out(self._task.which_timeout))
 
     def _ended(self, work: asyncio.Future[Any]) -> None:
@@ -149,14 +157,23 @@ class RunningAttempt:
         asyncio.get_running_loop().call_soon(self._tell, report)
 
     def _report(self, result: bytes | None, failure: Failure | None) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
         self._tell(_report(self._task, result, failure, self._started_ms, self._runner.clock.now_ms()))
 
     def _tell(self, report: StepReport) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
         done, self._done = self._done, None
         if done is not None:
             done(report)
+
+
+def _called(call: Callable[[], Any]) -> Any:
+    """What a plain function returns, in its thread."""
+    try:
+        return call()
+    except StopIteration as error:
+        # No future takes one: the attempt would never report.
+        raise RuntimeError(f"the activity raised StopIteration({error})") from error
 
 
 def _forget(abandoned: asyncio.Future[Any]) -> None:

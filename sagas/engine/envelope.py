@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgpack
 
 from sagas.engine.message import Cancel, Message, Signal, encode_message
+from sagas.errors import HistoryError
 from sagas.kernel.events import SIGNAL, MessageSent
 from sagas.kernel.outgoing import message_id_of
 
@@ -30,8 +31,11 @@ class Envelope:
 
     @classmethod
     def decode(cls, body: bytes) -> Envelope:
-        """The typed form of an outbox entry's body."""
-        sender, run_id, number, target, message_id, mail = msgpack.unpackb(body)
+        """The typed form of an outbox entry's body. Raises: HistoryError when it is damaged, or of a newer version."""
+        try:
+            sender, run_id, number, target, message_id, mail = msgpack.unpackb(body)
+        except Exception as error:
+            raise HistoryError(f"an envelope of {len(body)} bytes cannot be read: {error}") from error
         return cls(sender=sender, run_id=run_id, number=number, target=target, message_id=message_id, mail=mail)
 
 

@@ -19,6 +19,10 @@ class Executor(Protocol):
         """Hand attempts over; returns at once."""
         ...
 
+    def in_process(self, task: StepTask) -> bool:
+        """Whether it runs in this process: no other host could take it over."""
+        ...
+
     def cancel(self, keys: Sequence[StepKey]) -> None:
         """Ask running attempts to stop; each still reports."""
         ...
@@ -44,6 +48,9 @@ class InProcessExecutor:
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         for task in tasks:
             self._running[task.key] = (task.attempt, self._runner.begin(task, self._ended))
+
+    def in_process(self, task: StepTask) -> bool:
+        return True
 
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
         """What runs here since before the shard was lost and taken again."""

@@ -123,17 +123,28 @@ class Exporting:
     async def _pay(self, progress: Progress) -> None:
         for id, run_id, first in progress.owed():
             try:
-                history = [event for chunk in await self._store.history(id, run_id) for event in decode_chunk(chunk)]
+                history = await self._wanted(id, run_id)
             except StoreUnavailable as error:
                 log.warning("a history cannot be read for its spans: %s", error)
                 progress.postponed(id, run_id)
-                continue
-            except HistoryError as error:
-                log.warning("the spans of %r are lost: %s", id, error)
-                history = []
-            progress.offered(id, run_id, len(history))
-            if first < len(history):
-                self._exporter.export_history(history, first)
+            except Exception:  # a defect, of this run alone: the host and the other runs go on
+                log.exception("the history of %r cannot be exported now; it stays marked", id)
+                progress.postponed(id, run_id)
+            else:
+                progress.offered(id, run_id, len(history))
+                if first < len(history):
+                    self._exporter.export_history(history, first)
+
+    async def _wanted(self, id: str, run_id: str) -> list[Event]:
+        """The history; empty where nothing of it is to be exported, so that its mark may go."""
+        try:
+            history = [event for chunk in await self._store.history(id, run_id) for event in decode_chunk(chunk)]
+        except HistoryError as error:
+            log.warning("the spans of %r are lost: %s", id, error)
+            return []
+        # The mark may be of a host with another sampler: what this one does not sample, nothing would ever settle.
+        sampled = bool(history) and isinstance(history[0], RunStarted) and self._exporter.samples(history[0])
+        return history if sampled else []
 
     def _settled(self, turns: Sequence[Any], arrived: bool) -> None:
         by_shard: dict[int, list[Any]] = {}

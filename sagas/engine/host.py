@@ -21,11 +21,12 @@ from sagas.engine.loading import DEFECT, Loading
 from sagas.engine.message import Reply, Reported, decode_message
 from sagas.engine.relay import Relay
 from sagas.engine.renewal import OpenStore, RenewalThread
-from sagas.engine.resident import Due, Effects, Input, MailInput, Resident, Turn
+from sagas.engine.resident import Due, Effects, Input, MailInput, Relayed, Resident, Turn
 from sagas.engine.shard import Shard, refuse_reports
-from sagas.engine.steps import StepKey, StepReport, decode_report
+from sagas.engine.steps import StepKey, StepReport, StepTask, decode_report
 from sagas.engine.sweeper import Sweeper
 from sagas.errors import HistoryError, StoreUnavailable
+from sagas.kernel.failure import Failure
 from sagas.kernel.registry import Registry
 from sagas.store.keys import shard_of
 from sagas.store.mailbox import place_of
@@ -82,6 +83,7 @@ class Host:
         self._turning = False
         self._ready: dict[int, Shard] = {}  # shards with dirty instances
         self._in_flight: dict[StepKey, int] = {}
+        self._here: set[StepKey] = set()  # of those: in this process, and so for no other host to adopt
         self._tasks: list[asyncio.Task[None]] = []
         self._errands: set[asyncio.Task[None]] = set()
         self._timer_wanted = asyncio.Event()
@@ -109,9 +111,9 @@ class Host:
         Raises: StoreUnavailable.
         """
         self._executor = executor
+        await self._leases.balance()
         if self._exporting is not None:
             self._exporting.start()
-        await self._leases.balance()
         loops = [self._flush.run, self._mail_loop, self._timer_loop, self._load_loop, self._relay_loop]
         if self._settings.lease_ms is not None:
             loops += [self._leases.run, self._sweeper.run]
@@ -144,6 +146,8 @@ class Host:
                 await self._until_quiet()
         except TimeoutError:
             log.warning("%d steps still run after %g s; they will be tried again", len(self._in_flight), grace_s)
+        if self._renewal is not None:
+            self._renewal.stop()  # or it would report this host alive once more, after it has left
         self._stopped = True  # before the last write: a store that is down is not waited for any longer
         try:
             await self._flush.once()
@@ -190,6 +194,15 @@ class Host:
         """Whether it has ended (by itself or by ``stop``)."""
         return self._stopped
 
+    async def rebalance(self) -> None:
+        """Look now, and not at the next round, whether shards are free. Raises: StoreUnavailable."""
+        if not self._stopped:
+            await self._leases.balance()
+
+    def leaving(self) -> bool:
+        """Whether it drains, and wants no more shards."""
+        return self._draining
+
     def claims(self) -> list[Claim]:
         """Of the shards it owns."""
         return [shard.claim for shard in list(self._shards.values())]  # a copy: it is also asked for on another thread
@@ -225,8 +238,9 @@ class Host:
         self._flush.doubt(shards or self._shards.values())
 
     async def give_up(self, shards: set[int]) -> list[Claim]:
-        """Commit what is open of these shards and drop them."""
+        """Commit what is open of these shards and drop them; those with steps in this process stay for now."""
         await self._flush.once()
+        shards = shards - {shard_of(key.id) for key in self._here}
         given = [self._shards.pop(number) for number in shards if number in self._shards]
         for shard in given:
             self._forget(shard)
@@ -238,6 +252,7 @@ class Host:
         self._relay.forget(shard)
         for key in [key for key in self._in_flight if shard_of(key.id) == shard.number]:
             del self._in_flight[key]
+            self._here.discard(key)
         self._check_quiet()
 
     def _owned(self, id: str) -> Shard | None:
@@ -295,13 +310,30 @@ class Host:
                 refuse_reports((report,))
         self._check_quiet()
 
+    def awaits(self, task: StepTask) -> bool:
+        """Whether this very attempt is in flight and has not been reported on."""
+        return self._in_flight.get(task.key) == task.attempt
+
+    async def lost(self, tasks: Sequence[StepTask]) -> None:
+        """Nobody makes these attempts (any more), unless the mailbox knows better."""
+        await self._loading.read_all_mail(self._is_stopping)
+        now_ms = self._clock.now_ms()
+        failure = Failure.lost("its worker is gone")
+        self.deliver(
+            [StepReport(*task.key, task.attempt, None, failure, now_ms, now_ms) for task in tasks if self.awaits(task)]
+        )
+
     def _ended(self, report: StepReport) -> None:
         key = report.key
         if self._in_flight.get(key, report.attempt + 1) <= report.attempt:
             del self._in_flight[key]
+            self._here.discard(key)
 
     def _feed(self, shard: Shard, id: str, each: Input) -> None:
         resident = shard.residents.get(id)
+        if resident is not None and resident.dropped and resident.unreadable:
+            self._refuse(shard, (each,))  # a defect: its mail waits in the mailbox for a host without it
+            return
         if resident is None or resident.dropped:
             shard.waiting.setdefault(id, []).append(each)
             if resident is None:
@@ -398,15 +430,21 @@ class Host:
             # A defect of ours, not of the saga: its mail stays in the mailbox, and nobody else waits for it.
             log.exception("instance %r cannot be run on this host", resident.id)
             resident.unreadable, resident.dropped = DEFECT, True
-            refuse_reports(inputs)
+            self._refuse(shard, inputs)
             return
-        refuse_reports(turn.refused)
+        self._refuse(shard, turn.refused)
         turn.read_upto = shard.read_upto
         resident.dropped = turn.drop
         resident.in_commit += 1
         shard.turns.append((resident, turn))
         if resident.inputs and not turn.drop:
             self._make_dirty(shard, resident.id)
+
+    def _refuse(self, shard: Shard, inputs: Sequence[Input]) -> None:
+        """Nothing can be made of these here: nobody may wait for that."""
+        refuse_reports(inputs)
+        if answered := tuple(each.entry for each in inputs if isinstance(each, Relayed)):
+            self._relay.committed(shard, answered)
 
     # --- the flush's owner
 
@@ -449,6 +487,7 @@ class Host:
     def _do(self, effects: Effects) -> None:
         assert self._executor is not None, "nothing is released before start"
         self._in_flight.update((task.key, task.attempt) for task in effects.dispatch)
+        self._here.update(task.key for task in effects.dispatch if self._executor.in_process(task))
         if effects.dispatch:
             self._executor.dispatch(effects.dispatch)
         if effects.cancel:
@@ -608,6 +647,7 @@ class _Holder:
         self.claims = host.claims
         self.take = host.take
         self.give_up = host.give_up
+        self.leaving = host.leaving
 
     def not_renewed(self, claim: Claim) -> None:
         owned = self._host._shards.get(claim.shard)

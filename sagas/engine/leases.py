@@ -22,6 +22,10 @@ class Holder(Protocol):
     """What the leases tell the host."""
 
     def claims(self) -> Iterable[Claim]: ...
+    def leaving(self) -> bool:
+        """Whether it wants no more shards."""
+        ...
+
     async def take(self, claim: Claim) -> None: ...
     async def give_up(self, shards: set[int]) -> list[Claim]:
         """Commit what is open of ``shards`` and drop them; returns their claims for the release."""
@@ -52,6 +56,7 @@ class Leases:
         self._owner = owner
         self._ttl_ms = ttl_ms
         self._stopping = stopping
+        self._alone = asyncio.Lock()
 
     async def run(self) -> None:
         """Keep a fair share until stopped."""
@@ -64,8 +69,14 @@ class Leases:
 
     async def balance(self) -> None:
         """One round: renew what is held, release what is too much, claim what is free."""
+        async with self._alone:  # two rounds at once would both claim what is free, and one fence the other
+            await self._balance()
+
+    async def _balance(self) -> None:
         members = await self._store.members(self._owner, self._ttl_ms)
         kept = await self._kept()
+        if self._holder.leaving():
+            return
         share = math.ceil(SHARDS / max(1, len(members)))
         if len(kept) > share:
             too_many = set(sorted(kept)[share:])

@@ -134,7 +134,7 @@ class Loading:
         except Exception:
             log.exception("%d instances could not ask for their attempts; they are made again", len(adopting))
             known = set()
-        await self._read_all_mail(stopped)
+        await self.read_all_mail(stopped)
         for shard, resident, tasks in adopting:
             if self._shards.get(shard.number) is not shard:
                 continue
@@ -144,9 +144,11 @@ class Loading:
                 if task.key not in known and self._in_flight.get(task.key) == task.attempt:
                     del self._in_flight[task.key]
                     resident.lose(task.step, self._clock.now_ms())
+            executor.cancel([t.key for t in tasks if t.key in known and resident.gave_up(t.step)])
             self._finish(shard, resident)
 
-    async def _read_all_mail(self, stopped: Callable[[], bool]) -> None:
+    async def read_all_mail(self, stopped: Callable[[], bool]) -> None:
+        """Returns when everything that was in the mailboxes at the call has been read."""
         while not stopped():
             try:
                 while await self._owner.read_mail(0):

@@ -16,7 +16,7 @@ from typing import Any
 from sagas.engine.envelope import Envelope
 from sagas.engine.resident import Relayed
 from sagas.engine.shard import Shard
-from sagas.errors import StoreUnavailable
+from sagas.errors import HistoryError, StoreUnavailable
 from sagas.store.keys import shard_of
 from sagas.store.mailbox import place_of
 from sagas.store.port import Admission, AdmissionVerdict, Admitted, Outgoing, Store
@@ -103,9 +103,17 @@ class Relay:
                 # Two readers never run at once, but a commit may have come between; an entry is taken once.
                 if place_of(each.entry) > place_of(shard.relayed_upto):
                     shard.relayed_upto = each.entry
-                    self._line(shard, shard_of(Envelope.decode(each.body).target)).put(each)
+                    self._take(shard, each)
             if len(page) < _PAGE:
                 return
+
+    def _take(self, shard: Shard, each: Outgoing) -> None:
+        try:
+            envelope = Envelope.decode(each.body)
+        except HistoryError as error:
+            log.warning("message %s of shard %d stays in the outbox: %s", each.entry, shard.number, error)
+        else:
+            self._line(shard, shard_of(envelope.target)).put(each)
 
     def _line(self, shard: Shard, target: int) -> _Line:
         key = (shard.number, target)

@@ -204,6 +204,10 @@ class Resident:
             if attempt.next_ms == 0
         ]
 
+    def gave_up(self, step: int) -> bool:
+        """Whether the code has cancelled this step: whoever still runs it must hear of that."""
+        return step in self._state.cancelled_steps
+
     def lose(self, step: int, now_ms: int) -> None:
         """Nobody runs the attempt of this step any more."""
         self.inputs.append(self._lost(step, self.attempts[step], now_ms))
@@ -563,6 +567,7 @@ class Resident:
             "" if self._state.started is None else self._state.started.type,
             options.local,
             which,
+            options.retry.max_attempts == 1,
             self._trace_of(open_step.step, attempt),
         )
 

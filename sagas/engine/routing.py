@@ -30,6 +30,9 @@ class RoutingExecutor:
         if elsewhere:
             self._pool.dispatch(elsewhere)
 
+    def in_process(self, task: StepTask) -> bool:
+        return task.local
+
     def settled(self, reports: Sequence[StepReport]) -> None:
         """Reports came in from the pool."""
         self._pool.settled(reports)

@@ -45,6 +45,7 @@ class StepTask:
     saga_type: str = ""
     local: bool = False  # run it in the host's own process
     which_timeout: str = "attempt"  # what ``timeout_ms`` comes from: "attempt", or what is left of "total"
+    once: bool = False  # it must never run twice (``max_attempts=1``)
     trace: str = ""  # W3C traceparent of the attempt's span, "" where nobody traces
 
     @property

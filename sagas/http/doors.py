@@ -5,11 +5,13 @@ Law: every id in a message comes from its ``RequestKey``, so that the request th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sagas.client import Client, start_admission, start_message
 from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
+from sagas.errors import SagaAlreadyStarted
 from sagas.http.answers import Accepted, Started
 from sagas.http.bodies import SignalWithStartBody, StartBody
 from sagas.http.key import RequestKey, id_of, key_of
@@ -96,10 +98,21 @@ def _signal(message_id: str, name: str, args: list[Any]) -> Signal:
 async def _begin(client: Client, admission: Admission, key: RequestKey) -> Started:
     store = client.access.store
     if await has_begun(store, admission.id, key):
+        await _confirm(client, admission)
         return Started(id=admission.id, run_id=key.run_id, started=True)
     admitted = await client.access.admit(admission)
     await require_same(store, admission.id, key, admitted)
     return Started(id=admission.id, run_id=admitted.run_id, started=admitted.run_id == key.run_id)
+
+
+async def _confirm(client: Client, admission: Admission) -> None:
+    """Return when the start, which was read in the store, is as durable as a new one: in ``ha`` reading proves nothing.
+
+    A start that cannot be allowed, because its run, or a later one, has the id, writes nothing and waits all the same.
+    """
+    start = admission.start_mail or admission.mail
+    with suppress(SagaAlreadyStarted):
+        await client.access.admit(replace(admission, kind="start", mail=start, on_conflict="fail", on_reuse="reject"))
 
 
 async def _send(client: Client, id: str, run_id: str | None, message: Message, key: RequestKey) -> Accepted:

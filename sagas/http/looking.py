@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import aclosing
+from itertools import islice
 from typing import Any
 
 from compensations import Compensation
@@ -24,6 +26,7 @@ from sagas.errors import (
 from sagas.http.answers import Answer, Fault, History, Outcome, Saga, Sagas, Waiting
 from sagas.http.doors import Call
 from sagas.http.problem import NOT_FOUND, Refused
+from sagas.kernel.events import Event, decode_chunk
 from sagas.kernel.handlers import handler_args
 from sagas.kernel.state import Status
 from sagas.payloads import decode
@@ -57,9 +60,9 @@ async def describe(access: Access, id: str, run_id: str | None, taken_s: float) 
         async with asyncio.timeout(taken_s):
             return _saga(await access.describe(id, run))
     except TimeoutError:
-        if await access.store.admitted(id) != run:
-            raise
-        return _not_taken(id, run)
+        if await access.store.admitted(id) == run:
+            return _not_taken(id, run)
+    return _saga(await access.describe(id, run))  # it was taken just now
 
 
 async def find(client: Client, query: str, limit: int) -> Sagas:
@@ -96,9 +99,14 @@ async def outcome(access: Access, id: str, run: str, wait_s: float) -> Outcome:
 async def history(access: Access, id: str, run_id: str | None, page: slice[int, int, None]) -> History:
     """Events of a run; none of one that no host has taken yet."""
     run = await run_of(access, id, run_id)
-    events = await access.history(id, run)
-    rows = [json_of(page.start + place, event) for place, event in enumerate(events[page])]
-    return History(id=id, run_id=run, events=rows, next=page.stop if page.stop < len(events) else None)
+    found = list(islice(_from(await access.store.history(id, run), page.start), page.stop - page.start + 1))
+    rows = [json_of(position, event) for position, event in found if position < page.stop]
+    return History(id=id, run_id=run, events=rows, next=page.stop if len(found) > len(rows) else None)
+
+
+def _from(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, Event]]:
+    """Each event from ``start`` on, and its position; only chunks that are asked for are decoded."""
+    return islice(enumerate(event for chunk in chunks for event in decode_chunk(chunk)), start, None)
 
 
 async def ask(access: Access, id: str, call: Call) -> Answer:

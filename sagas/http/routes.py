@@ -21,7 +21,17 @@ from sagas.http.doors import Call, Order
 from sagas.http.key import HEADER, header_of
 from sagas.http.path import segment, text_of
 from sagas.http.polling import unless_over
-from sagas.http.problem import ALREADY_STARTED, CLOSED, KEY_REUSED, NO_ANSWER, OVERLOADED, QUERY_FAILED, UNREADABLE
+from sagas.http.problem import (
+    ALREADY_STARTED,
+    CLOSED,
+    INVALID,
+    KEY_REUSED,
+    NO_ANSWER,
+    OVERLOADED,
+    QUERY_FAILED,
+    UNREADABLE,
+    Refused,
+)
 from sagas.http.schema import LOOKS, NAMES, SENDS, problems
 from sagas.http.service import Service, service_of
 from sagas.ids import check_id
@@ -41,9 +51,9 @@ class Target:
     id: str
     run_id: str | None
 
-    async def answered(self, answer: Awaitable[T]) -> T:
-        """The answer. Raises: TimeoutError when the store takes too long."""
-        return await self.service.answered(answer)
+    async def answered(self, answer: Awaitable[T], wait_s: float = 0) -> T:
+        """The answer to a request that may wait. Raises: TimeoutError when the store takes too long."""
+        return await self.service.answered(answer, wait_s)
 
 
 async def _client(request: Request) -> Client:
@@ -65,6 +75,16 @@ async def _target(
     ] = None,
 ) -> Target:
     return Target(service=service, client=client, id=id, run_id=run_id)
+
+
+async def _no_run(request: Request) -> None:
+    """For what concerns the id alone. Raises: Refused, since ``run_id`` would be ignored."""
+    if "run_id" in request.query_params:
+        raise Refused(
+            INVALID,
+            "This goes to the run that was started last, whichever it is: leave run_id out.",
+            errors=[{"detail": "not taken here", "parameter": "run_id", "in": "query"}],
+        )
 
 
 async def _name(name: Annotated[str, Path(description="The handler's name.")]) -> str:
@@ -110,6 +130,7 @@ async def start(request: Request, body: StartBody, service: ServiceOf, client: C
     response_model=Started,
     responses=_STARTS,
     operation_id="signalWithStart",
+    dependencies=[Depends(_no_run)],
 )
 async def signal_with_start(
     request: Request, id: Id, body: SignalWithStartBody, service: ServiceOf, client: ClientOf, key: Key
@@ -169,6 +190,7 @@ async def _ordered(target: Target, key: str | None, order: Order) -> Response:
     response_model=Answer,
     responses=problems(*SENDS, *NAMES, QUERY_FAILED, NO_ANSWER, OVERLOADED, UNREADABLE),
     operation_id="query",
+    dependencies=[Depends(_no_run)],
 )
 async def query(id: Id, name: Name, service: ServiceOf, client: ClientOf, body: ArgsBody | None = None) -> Response:
     """Ask a query of the saga's present state, or of its last one when it has ended. A host must be up."""
@@ -224,7 +246,8 @@ async def result(
     """How a run has ended; waits for it up to ``wait`` seconds. A run that did not complete is an answer, no error."""
     access = target.client.access
     run = await target.answered(looking.run_of(access, target.id, target.run_id))
-    found = await unless_over(looking.outcome(access, target.id, run, wait), request, target.service.stopping)
+    waiting = unless_over(looking.outcome(access, target.id, run, wait), request, target.service.stopping)
+    found = await target.answered(waiting, wait)
     if found is None:
         found = Outcome(id=target.id, run_id=run, status=Status.RUNNING)
     goes_on = found.status is Status.RUNNING and found.parked is None

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from sagas.client import Client
 from sagas.connection import connect
+from sagas.errors import InvalidArgument, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -45,12 +46,18 @@ class Service:
         if self._client is None:
             async with self._opening:
                 if self._client is None:
-                    self._client = await connect(self._url, self._namespace)
+                    self._client = await self._connect()
         return self._client
 
-    async def answered(self, answer: Awaitable[T]) -> T:
-        """The answer. Raises: TimeoutError when the store takes too long."""
-        async with asyncio.timeout(self.limits.answer_s):
+    async def _connect(self) -> Client:
+        try:
+            return await connect(self._url, self._namespace)
+        except InvalidArgument as error:  # the operator's argument, and not for strangers to see
+            raise StoreUnavailable(f"this API's own configuration is wrong: {error}") from error
+
+    async def answered(self, answer: Awaitable[T], wait_s: float = 0) -> T:
+        """The answer to a request that may wait ``wait_s``. Raises: TimeoutError when the store takes too long."""
+        async with asyncio.timeout(wait_s + self.limits.answer_s):
             return await answer
 
     async def close(self) -> None:

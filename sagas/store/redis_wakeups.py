@@ -13,7 +13,7 @@ import math
 from sagas.errors import StoreUnavailable
 from sagas.store.port import Listener
 from sagas.store.redis_errors import CLOSED, RedisFailure, unavailable
-from sagas.store.redis_line import Address, Reply, Wire
+from sagas.store.redis_line import ANSWER_S, Address, Reply, Wire
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,9 @@ _Confirmation = asyncio.Future[StoreUnavailable | None]
 class Wakeups:
     """The listeners of this process on all channels, and the connection that feeds them."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, answer_s: float = ANSWER_S) -> None:
         self._address = address
+        self._answer_s = answer_s
         self._listeners: dict[bytes, list[Listener]] = {}
         self._confirmations: dict[bytes, list[_Confirmation]] = {}
         self._wire: Wire | None = None
@@ -37,7 +38,7 @@ class Wakeups:
         self._closed = asyncio.Event()
 
     async def subscribe(self, channel: str, listener: Listener) -> Heard:
-        """Hear a channel. Raises StoreUnavailable when the server does not confirm it."""
+        """Hear a channel. Raises StoreUnavailable when the server does not confirm it in time."""
         name = channel.encode()
         self._listeners.setdefault(name, []).append(listener)
         try:
@@ -76,11 +77,15 @@ class Wakeups:
     async def _confirm(self, name: bytes) -> None:
         confirmed: _Confirmation = asyncio.get_running_loop().create_future()
         self._confirmations.setdefault(name, []).append(confirmed)
+        wire: Wire | None = None
         try:
-            wire = await self._connected()
-            await self._send(wire, "SUBSCRIBE", name)
-            refusal = await confirmed
+            async with asyncio.timeout(self._answer_s):
+                wire = await self._connected()
+                await self._send(wire, "SUBSCRIBE", name)
+                refusal = await confirmed
         except RedisFailure as error:
+            if isinstance(error, TimeoutError) and wire is not None:
+                await wire.disconnect(nowait=True)  # it is dead: whoever reads it will open another
             raise unavailable(error, self._address.where) from error
         if refusal is not None:
             raise refusal

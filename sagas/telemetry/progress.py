@@ -38,11 +38,12 @@ class _Lag:
     written: int
     ahead: list[tuple[int, int]] = field(default_factory=list)  # exported too, after some that are not
     owed: bool = False  # some of it is in no queue: its history must be loaded and exported from ``arrived`` on
+    loading: bool = False  # and is being loaded: what of it was written is known only then
 
     @property
     def over(self) -> bool:
         """Whether nothing is left to export."""
-        return self.arrived >= self.written and not self.owed
+        return self.arrived >= self.written and not self.owed and not self.loading
 
     def arrive(self, first: int, end: int) -> None:
         """Events from ``first`` up to ``end`` have been exported."""
@@ -122,7 +123,7 @@ class ExportProgress:
                 continue
             if arrived:
                 lag.arrive(turn.position, _end(turn))
-            else:
+            elif _end(turn) > lag.arrived:  # else a repeat of what has arrived
                 lag.owed = True
             self._judge(key)
 
@@ -141,13 +142,14 @@ class ExportProgress:
         keys = list(self._owed)[:limit] if self._has_room() else []
         for key in keys:
             lag = self._lags[key]
-            lag.owed = False
+            lag.owed, lag.loading = False, True
             del self._owed[key]
         return [(*key, self._lags[key].arrived) for key in keys]
 
     def offered(self, id: str, run_id: str, length: int) -> None:
         """The run's history, so many events long, is being exported; 0: there is none any more, and nothing to do."""
         lag = self._lags[id, run_id]
+        lag.loading = False
         lag.written = max(lag.written, length)
         if length == 0:
             lag.arrived = lag.written
@@ -156,7 +158,7 @@ class ExportProgress:
     def postponed(self, id: str, run_id: str) -> None:
         """Its history could not be loaded now: it stays owed."""
         lag = self._lags[id, run_id]
-        lag.owed = True
+        lag.owed, lag.loading = True, False
         self._judge((id, run_id))
 
     def _judge(self, key: RunKey) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
@@ -9,6 +11,8 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler
 
 from sagas.kernel.events import RunStarted
 from sagas.telemetry.trace import traces_of
+
+log = logging.getLogger("sagas.telemetry")
 
 _REMEMBERED = 10_000
 _SAMPLED = otel.TraceFlags(otel.TraceFlags.SAMPLED)
@@ -23,9 +27,10 @@ class RunSampler:
     def __init__(self, sampler: Sampler | None = None) -> None:
         self._sampler = sampler or TracerProvider(shutdown_on_exit=False).sampler
         self._known: dict[str, bool] = {}
+        self._failed = False
 
     def samples(self, run: RunStarted) -> bool:
-        """Whether its spans are exported. Of one thread."""
+        """Whether its spans are exported; not where the sampler raises. Of one thread."""
         known = self._known.get(run.run_id)
         if known is None:
             if len(self._known) >= _REMEMBERED:
@@ -34,6 +39,15 @@ class RunSampler:
         return known
 
     def _ask(self, run: RunStarted) -> bool:
+        try:
+            return self._sampled(run)
+        except Exception:  # somebody else's code, called in the middle of a host's flush
+            if not self._failed:
+                self._failed = True
+                log.exception("the sampler raised: runs that it does not decide are not traced; said once")
+            return False
+
+    def _sampled(self, run: RunStarted) -> bool:
         traces = traces_of(run)
         trace_id = traces.trace_id(0)
         context = Context()  # explicit, or the sampler would look at whatever span surrounds the host

@@ -34,9 +34,7 @@ def play(asked: argparse.Namespace) -> int:
     with RunningRay():
         for seed in (seed for seed in seeds for _ in range(asked.rounds)):
             verdict = asyncio.run(season(Scenario.draw(seed, asked.victims and tuple(asked.victims))))
-            say(verdict.line())
-            for wrong in verdict.wrong:
-                say(f"  WRONG: {wrong}")
+            say(verdict.report())
             if verdict.wrong:
                 broken.append(seed)
                 just = f" --victims {' '.join(map(repr, map(str, asked.victims)))}" if asked.victims else ""

@@ -64,6 +64,10 @@ class Verdict:
         state = "ok" if not self.wrong else "VIOLATED"
         return f"seed {self.seed}: {state} in {self.seconds:.0f} s; {told}; struck: {', '.join(self.blows)}"
 
+    def report(self) -> str:
+        """The line, and under it all that was wrong."""
+        return "\n".join((self.line(), *(f"  WRONG: {each}" for each in self.wrong)))
+
 
 async def season(scenario: Scenario) -> Verdict:
     """Play it; Ray is the one that this process is connected to."""
@@ -114,8 +118,11 @@ class Season:
     # --- what happens
 
     async def _strike(self) -> None:
-        for strike in self._scenario.strikes:
-            await self._striker.strike(strike)
+        try:
+            for strike in self._scenario.strikes:
+                await self._striker.strike(strike)
+        finally:
+            self._striker.thaw()
 
     async def _waves(self, striking: asyncio.Task[None]) -> None:
         """Subscribers of every fate, and then more as long as blows are left."""
@@ -197,6 +204,7 @@ class Season:
             excuses = decided[key] - answered[key] + self._stage.gate.untaken[key] + self._striker.excused[key]
             if repeats > excuses:
                 yield f"{key} was asked for {repeats} times more, with {excuses} reasons to be: {told(key, histories)}"
+                yield f"  {key}: {'; '.join(self._stage.gate.passed.get(key, ()))}"
 
     def _unapplied(self, applied: dict[str, Counter[str]]) -> Iterator[str]:
         """What was acknowledged is in the history, once."""

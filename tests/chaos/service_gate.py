@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import enum
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -52,6 +53,7 @@ class ServiceGate:
         self.url = ""
         self.asked: set[str] = set()  # keys
         self.untaken: Counter[str] = Counter()  # answers of the services that nobody read, by key
+        self.passed: dict[str, list[str]] = {}  # key -> what became of each request, and when, for people
         self.at_once: list[str] = []  # keys that were asked for while somebody still waited for their answer
         self._host, self._port = urlsplit(service).hostname, urlsplit(service).port
         self._open: dict[str, Passage] = {}
@@ -101,15 +103,21 @@ class ServiceGate:
         answer = await self._ask(request)  # also for a client that is gone: what was sent arrives
         if answer:
             await self._stand(Place.BEHIND, passage)
+        read = False
         if answer and not gone.done():
             writer.write(answer)
-            answer = b"" if await gone else answer
-        if answer:
+            read = await gone
+        if answer and not read:
             self.untaken[passage.key] += 1
+        self._note(passage, "answer read" if read else "answer not read" if answer else "no answer")
         if self._open.get(passage.key) is passage:
             del self._open[passage.key]
 
+    def _note(self, passage: Passage, what: str) -> None:
+        self.passed.setdefault(passage.key, []).append(f"{now_ms()} port {passage.port}: {what}")
+
     async def _enter(self, passage: Passage) -> None:
+        self._note(passage, "asked")
         other = self._open.get(passage.key)
         if other is not None and not other.gone.done():
             self.at_once.append(passage.key)
@@ -128,18 +136,22 @@ class ServiceGate:
                 await passage.stand()
 
     async def _ask(self, request: bytes) -> bytes:
-        """All that the services answer: nothing when they are down, or go down."""
-        try:
+        """All that the services answer: nothing when they are down, perhaps not all of it when they go down."""
+        answer = b""
+        with contextlib.suppress(OSError):
             reader, writer = await asyncio.open_connection(self._host, self._port)
-        except OSError:
-            return b""
-        try:
-            writer.write(request)
-            return await reader.read()
-        except OSError:
-            return b""
-        finally:
-            writer.close()
+            try:
+                writer.write(request)
+                while chunk := await reader.read(1 << 16):
+                    answer += chunk
+            finally:
+                writer.close()
+        return answer
+
+
+def now_ms() -> int:
+    """As the events of histories have it."""
+    return time.time_ns() // 1_000_000
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes, bytes]:

@@ -24,7 +24,7 @@ from sagas.store.redis_scripts import COMMIT, RENEW
 from tests.chaos.histories import settled
 from tests.chaos.redis_gate import Call, Side
 from tests.chaos.scenario import Phase, Strike, Victim
-from tests.chaos.service_gate import Passage, Place
+from tests.chaos.service_gate import Passage, Place, now_ms
 from tests.chaos.stage import Stage
 from tests.cluster.running import until
 
@@ -42,25 +42,31 @@ class Striker:
         self.waits_for = ""
         self._stage = stage
         self._users = users
+        self._frozen: _Frozen | None = None
 
     async def strike(self, strike: Strike) -> None:
         """Wait for the moment, and strike."""
         self.waits_for = f"{strike.after} requests"
         await self._stage.gate.more(strike.after)
-        frozen: _Frozen | None = None
         async with self._step_at(strike.phase) as passage:
             match strike.victim:
                 case Victim.REDIS:
                     await self._restart_redis(strike.linger)
                 case Victim.FROZEN:
-                    frozen = await self._freeze(passage)
+                    self._frozen = await self._freeze(passage)
                 case victim:
                     await self._kill(victim, passage)
-            self.blows.append(f"{strike} ({passage.user})")
+            self.blows.append(f"{strike} ({passage.user}, {now_ms()})")
             await self._linger(strike.linger, passage)
-        if frozen is not None:
-            await self._wake(frozen)
+        if self._frozen is not None:
+            await self._wake(self._frozen)
+            self._frozen = None
         self.waits_for = ""
+
+    def thaw(self) -> None:
+        """Let nobody stand still, however this ended: a cluster is not taken down while one of its hosts does."""
+        if self._frozen is not None:
+            os.kill(self._frozen.pid, signal.SIGCONT)
 
     @contextlib.asynccontextmanager
     async def _step_at(self, phase: Phase) -> AsyncIterator[Passage]:

@@ -37,6 +37,9 @@ class HeldExecutor:
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         self.tasks += tasks
 
+    def in_process(self, task: StepTask) -> bool:
+        return False
+
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
         return self.known.intersection(task.key for task in tasks)
 

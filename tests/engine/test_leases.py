@@ -34,6 +34,9 @@ class Node:
     def claims(self) -> Iterable[Claim]:
         return list(self.held.values())
 
+    def leaving(self) -> bool:
+        return False
+
     async def take(self, claim: Claim) -> None:
         assert claim.shard not in self.held
         self.held[claim.shard] = claim

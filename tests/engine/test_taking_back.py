@@ -37,6 +37,9 @@ class Dispatched:
         self.attempts += [task.attempt for task in tasks]
         self.came.set()
 
+    def in_process(self, task: StepTask) -> bool:
+        return False
+
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
         return self.known.intersection(task.key for task in tasks)
 
