@@ -10,6 +10,9 @@ from sagas.store.port import Store
 
 log = logging.getLogger("sagas")
 
+LOSES_WRITES = frozenset({"appendonly", "appendfsync", "min-replicas-to-write"})
+"""Settings that can lose acknowledged writes: said aloud at every connection. The doctor says the rest when asked."""
+
 
 async def open_store(url: str, namespace: str) -> Store:
     """A connection to the Redis at ``url``; what is unwise about it, in the durability asked for, is logged.
@@ -22,7 +25,8 @@ async def open_store(url: str, namespace: str) -> Store:
 
     _, mode = durability_of(url, None)
     for found in await require_safe(url, mode):
-        log.warning("the Redis at %s: %s: %s. Fix: %s", redact(url), found.subject, found.message, found.fix)
+        aloud = logging.WARNING if found.subject in LOSES_WRITES else logging.INFO
+        log.log(aloud, "the Redis at %s: %s: %s. Fix: %s", redact(url), found.subject, found.message, found.fix)
     return await RedisStore.connect(url, namespace=namespace)
 
 
