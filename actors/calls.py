@@ -26,6 +26,10 @@ GONE = (RayActorError, ActorDiedError, ActorUnavailableError, Absent)
 """The other actor is dead, away or absent; for a call that was under way: it may have run."""
 
 
+AWAY = (ActorUnavailableError,)
+"""One of GONE that says nothing of its process: it may live, and have run the call."""
+
+
 def original(error: BaseException) -> BaseException:
     """What an actor raised, out of the wrappers that Ray put around it on its way (their text is a traceback)."""
     while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):

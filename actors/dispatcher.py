@@ -16,15 +16,18 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from actors.calls import GONE, Background, Lane, Peer, original
+from actors.calls import AWAY, GONE, Background, Lane, Peer, original
 from actors.names import ray_namespace
 from actors.reporting import REMEMBERED
 from actors.settings import ClusterSettings
 from compensations import Outcome
 from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports, encode_tasks
 from sagas.kernel.failure import Failure
+from sagas.store.keys import shard_of
 
 log = logging.getLogger("sagas.actors")
+
+_AGAIN_S = 0.1
 
 _ADOPTION_S = 5.0
 """How long a worker may take to say what it has; one that does not is not waited for."""
@@ -40,6 +43,7 @@ class _Worker:
         self.peer = peer
         self.tasks: dict[StepKey, tuple[str, int]] = {}  # -> the host to be told, the attempt
         self.lane: Lane[tuple[str, StepTask]]
+        self.process = ""  # which of its processes the tasks were given to
         self.asked = asyncio.Event()  # it has said what it holds, or it is away and holds nothing
         self.retiring = False
         self.up = False
@@ -63,6 +67,7 @@ class DispatcherActor:
         self._informed = asyncio.Event()  # what the workers had when this process began is known
         self._queue: list[tuple[int, int, str, StepTask]] = []
         self._queued: dict[StepKey, int] = {}  # -> the attempt
+        self._epochs: dict[int, int] = {}  # of shards: of the latest owner that was heard of
         self._ended: OrderedDict[StepKey, _Ended] = OrderedDict()
         self._order = itertools.count()
         self._hosts: dict[str, Peer] = {}
@@ -110,10 +115,16 @@ class DispatcherActor:
         self._background.start(self._watch(name, worker))
         return worker
 
-    async def submit(self, host: str, blob: bytes) -> None:
-        """Attempts to be made for ``host``. One of a step that some worker knows goes to that worker, which answers."""
+    async def submit(self, host: str, epochs: list[int], blob: bytes) -> None:
+        """Attempts to be made for ``host``, each by its shard's epoch.
+
+        One of a step that some worker knows goes to that worker, which answers. One of an owner that another has
+        followed (it was frozen on its way to say so) is that owner's no more.
+        """
         await self._informed.wait()
-        for task in decode_tasks(blob):
+        for epoch, task in zip(epochs, decode_tasks(blob), strict=True):
+            if self._is_succeeded(task.id, epoch):
+                continue
             key = task.key
             worker = self._holder(key, task.attempt)
             if worker is not None:
@@ -126,12 +137,22 @@ class DispatcherActor:
                 heapq.heappush(self._queue, (-task.priority, next(self._order), host, task))
         self._pump()
 
-    async def adopt(self, host: str, attempts: list[tuple[str, str, int, int]]) -> list[int]:
+    def _is_succeeded(self, id: str, epoch: int) -> bool:
+        """Whether a later owner than that of ``epoch`` was heard of; else this one is the latest."""
+        shard = shard_of(id)
+        if epoch < self._epochs.get(shard, 0):
+            return True
+        self._epochs[shard] = epoch
+        return False
+
+    async def adopt(self, host: str, epochs: list[int], attempts: list[tuple[str, str, int, int]]) -> list[int]:
         """Which of these (id, run, step, attempt), by index, will be reported to ``host``.
 
         They wait here, or are on their way to a worker, or some worker runs them or has ended them.
         """
         await self._informed.wait()
+        for epoch, (id, *_) in zip(epochs, attempts, strict=True):
+            self._is_succeeded(id, epoch)
         rows = {(StepKey(*row[:3]), row[3]): index for index, row in enumerate(attempts)}
         known = self._rehome_queued(host, rows)
         workers = list(self._workers.values())
@@ -227,21 +248,25 @@ class DispatcherActor:
             worker.lane.put(batch)
 
     async def _send(self, worker: _Worker, batch: list[tuple[str, StepTask]]) -> None:
-        by_host: dict[str, list[StepTask]] = {}
-        for host, task in batch:
-            by_host.setdefault(host, []).append(task)
-        try:
-            await worker.peer.call("run", [(host, encode_tasks(tasks)) for host, tasks in by_host.items()])
-        except GONE:
-            for host, task in batch:
-                worker.tasks.setdefault(task.key, (host, task.attempt))
-            self._lose(worker)
-        except Exception as error:  # what it was given may have begun in part
-            log.exception("a worker cannot take its steps")
-            for host, task in batch:
-                worker.tasks.pop(task.key, None)
-                lost = Failure.lost(f"its worker could not take it: {original(error)}")
-                self._tell(host, [_ended(task.key, task.attempt, lost, never_ran=False)])
+        process, mine = worker.process, batch
+        while mine := [(host, task) for host, task in mine if self._is_at(worker, task)]:
+            try:
+                if not await worker.peer.call("run", process, _by_host(mine)):
+                    self._lose(worker, mine)
+                return
+            except AWAY:
+                await asyncio.sleep(_AGAIN_S)  # it may have begun: a repeat is dropped there, or by its successor
+            except GONE:
+                self._lose(worker, mine)
+                return
+            except Exception as error:
+                log.exception("a worker cannot take its steps")
+                self._lose(worker, mine, f"its worker could not take it: {original(error)}")
+                return
+
+    def _is_at(self, worker: _Worker, task: StepTask) -> bool:
+        """Whether nothing has become of it since it was handed out; one that was only passed on is nowhere else."""
+        return worker.tasks.get(task.key, ("", task.attempt))[1] == task.attempt
 
     async def _watch(self, name: str, worker: _Worker) -> None:
         """Know at once when the worker's process dies; Ray restarts it, and it gets new work then."""
@@ -249,11 +274,14 @@ class DispatcherActor:
             try:
                 await self._learn(name, worker)
                 await worker.peer.call("live")
+            except AWAY:
+                worker.up = False  # whether its process lives it will say itself
+                worker.asked.set()
             except GONE:
                 worker.up = False
                 worker.asked.set()
                 self._lose(worker)
-                self._ended = OrderedDict((key, each) for key, each in self._ended.items() if each.worker != name)
+                self._forget_ended(name)
             except Exception:
                 log.exception("worker %s cannot be watched, trying again", name)
             if worker.retiring:
@@ -264,20 +292,37 @@ class DispatcherActor:
 
     async def _learn(self, name: str, worker: _Worker) -> None:
         """What a worker has that this process did not give it."""
-        running, ended = await worker.peer.call("holding")
-        for id, run_id, step, attempt in running:
-            worker.tasks.setdefault(StepKey(id, run_id, step), ("", attempt))
+        process, running, ended = await worker.peer.call("holding")
+        held = {StepKey(id, run_id, step): attempt for id, run_id, step, attempt in running}
+        if process != worker.process:
+            if worker.process:
+                self._lose(worker)
+                self._forget_ended(name)
+            worker.process = process
+        for key, attempt in held.items():
+            worker.tasks.setdefault(key, ("", attempt))
         for id, run_id, step, attempt in ended:
             self._ended.setdefault(StepKey(id, run_id, step), _Ended(name, attempt, success=False))
         worker.up = True
         worker.asked.set()
         self._pump()
 
-    def _lose(self, worker: _Worker) -> None:
-        lost, worker.tasks = worker.tasks, {}
+    def _forget_ended(self, name: str) -> None:
+        self._ended = OrderedDict((key, each) for key, each in self._ended.items() if each.worker != name)
+
+    def _lose(
+        self, worker: _Worker, batch: list[tuple[str, StepTask]] | None = None, why: str = "its worker died"
+    ) -> None:
+        """What a worker had is lost: all of it, or of one batch."""
+        if batch is None:
+            lost, worker.tasks = worker.tasks, {}
+        else:
+            lost = {task.key: (host, task.attempt) for host, task in batch}
+            for key in lost:
+                worker.tasks.pop(key, None)
         by_host: dict[str, list[StepReport]] = {}
         for key, (host, attempt) in lost.items():
-            report = _ended(key, attempt, Failure.lost("its worker died"), never_ran=False)
+            report = _ended(key, attempt, Failure.lost(why), never_ran=False)
             by_host.setdefault(host, []).append(report)
         for host, reports in by_host.items():
             self._tell(host, reports)
@@ -291,6 +336,13 @@ class DispatcherActor:
                     "lost", encode_reports(reports), until=lambda: self._stopped.is_set() or time.monotonic() > until
                 )
             )
+
+
+def _by_host(batch: list[tuple[str, StepTask]]) -> list[tuple[str, bytes]]:
+    tasks: dict[str, list[StepTask]] = {}
+    for host, task in batch:
+        tasks.setdefault(host, []).append(task)
+    return [(host, encode_tasks(each)) for host, each in tasks.items()]
 
 
 def _load(worker: _Worker) -> int:

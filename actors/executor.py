@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from actors.calls import GONE, Absent, Background, Lane, Peer
 from actors.names import dispatcher_name
@@ -15,21 +16,29 @@ log = logging.getLogger("sagas.actors")
 _AGAIN_S = 0.1
 
 
-Awaits = Callable[[StepTask], bool]
-"""Whether the host waits for a report on this very attempt."""
+class Owner(Protocol):
+    """What the executor asks its host."""
 
-Lost = Callable[[Sequence[StepTask]], Awaitable[None]]
-"""Nobody makes these attempts (any more)."""
+    def epoch(self, id: str) -> int | None:
+        """By which epoch it owns the instance's shard; None when it does not (any more)."""
+        ...
+
+    def awaits(self, task: StepTask) -> bool:
+        """Whether it waits for a report on this very attempt."""
+        ...
+
+    async def lost(self, tasks: Sequence[StepTask]) -> None:
+        """Nobody makes these attempts (any more)."""
+        ...
 
 
 class PoolExecutor:
     """Hands attempts to dispatchers. Their queues are soft state: what a dead one held is handed over again."""
 
-    def __init__(self, host: str, namespace: str, awaits: Awaits, lost: Lost) -> None:
+    def __init__(self, host: str, namespace: str, owner: Owner) -> None:
         self._host = host
         self._namespace = namespace
-        self._awaits = awaits
-        self._lost = lost
+        self._owner = owner
         self._queues: dict[str, _Queue] = {}
         self._background = Background()
         self.closed = False
@@ -64,23 +73,20 @@ class PoolExecutor:
     def _queue(self, name: str) -> _Queue:
         if name not in self._queues:
             peer = Peer(dispatcher_name(name), self._namespace)
-            self._queues[name] = _Queue(self, self._host, peer, self._background, self._awaits, self._lost)
+            self._queues[name] = _Queue(self, self._host, peer, self._background, self._owner)
         return self._queues[name]
 
 
 class _Queue:
     """One queue: its dispatcher, and what it was handed and has not been reported on."""
 
-    def __init__(
-        self, executor: PoolExecutor, host: str, peer: Peer, background: Background, awaits: Awaits, lost: Lost
-    ) -> None:
+    def __init__(self, executor: PoolExecutor, host: str, peer: Peer, background: Background, owner: Owner) -> None:
         self.open: dict[StepKey, StepTask] = {}
         self._given_up: set[StepKey] = set()  # of those: cancelled
         self._executor = executor
         self._host = host
         self._peer = peer
-        self._awaits = awaits
-        self._lost = lost
+        self._owner = owner
         self._lane: Lane[StepTask] = Lane(background, self._send)
         background.start(self._watch())
 
@@ -101,10 +107,11 @@ class _Queue:
 
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
         """Those that are known, as ``PoolExecutor.adopt``."""
+        epochs, tasks = self._owned(tasks)
         rows = [(*task.key, task.attempt) for task in tasks]
         while not self._closed():
             try:
-                known = [tasks[index] for index in await self._peer.call("adopt", self._host, rows)]
+                known = [tasks[index] for index in await self._peer.call("adopt", self._host, epochs, rows)]
             except Absent:
                 return set()  # a queue without workers: nobody can have them
             except GONE:
@@ -117,7 +124,7 @@ class _Queue:
 
     def _prune(self) -> None:
         """A report may have come by mail, or while its step was being adopted; a shard may be another host's."""
-        self.open = {key: task for key, task in self.open.items() if self._awaits(task)}
+        self.open = {key: task for key, task in self.open.items() if self._owner.awaits(task)}
         self._given_up &= self.open.keys()
 
     def _closed(self) -> bool:
@@ -128,7 +135,13 @@ class _Queue:
         await self._peer.insist(method, *args, until=self._closed)
 
     async def _send(self, tasks: list[StepTask]) -> None:
-        await self._insist("submit", self._host, encode_tasks(tasks))
+        epochs, owned = self._owned(tasks)
+        await self._insist("submit", self._host, epochs, encode_tasks(owned))
+
+    def _owned(self, tasks: Sequence[StepTask]) -> tuple[list[int], list[StepTask]]:
+        """Those of instances that are still this host's, with their epochs."""
+        found = [(epoch, task) for task in tasks if (epoch := self._owner.epoch(task.id)) is not None]
+        return [epoch for epoch, _ in found], [task for _, task in found]
 
     async def _watch(self) -> None:
         """When the dispatcher dies, hand everything that is open to its successor; workers drop what they have."""
@@ -151,7 +164,7 @@ class _Queue:
         once = [task for task in tasks if task.once]
         known = await self.adopt(once) if once else set()
         if unknown := [task for task in once if task.key not in known]:
-            await self._lost(unknown)
+            await self._owner.lost(unknown)
         if given_up := [key for key in self._given_up if key in self.open]:
             await self.cancel(given_up)
 

@@ -100,7 +100,7 @@ class HostActor:
             exporter=exporter_from_environment(),
         )
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
-        pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace), host.awaits, host.lost)
+        pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace), host)
         for member in await store.members(owner, settings.lease_ms):
             if member.startswith(lineage) and member != owner:
                 await _bury(store, member)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,6 +47,7 @@ class WorkerActor:
     def __init__(self, queue: str, name: str, settings: ClusterSettings) -> None:
         namespace = ray_namespace(settings.namespace)
         self._name = name
+        self._process = uuid.uuid4().hex
         self._settings = settings
         self._attempts: AttemptRunner | None = None
         self._store: Store | None = None
@@ -73,12 +75,18 @@ class WorkerActor:
         """Returns when it was stopped; a call that fails tells its caller at once that the process died."""
         await self._stopped.wait()
 
-    async def run(self, batches: list[tuple[str, bytes]]) -> None:
-        """Begin these attempts, each batch for its host, but for those of steps that run or have succeeded here."""
+    async def run(self, process: str, batches: list[tuple[str, bytes]]) -> bool:
+        """Begin these attempts, each batch for its host, but for those of steps that run or have succeeded here.
+
+        False, and nothing is begun, when they were meant for an earlier process of this worker: it may have begun them.
+        """
+        if process != self._process:
+            return False
         for host, blob in batches:
             for task in decode_tasks(blob):
                 if not self._adopted(host, task.key, task.attempt) and not self._is_past(task):
                     self._begin(host, task)
+        return True
 
     async def adopt(self, host: str, attempts: list[tuple[str, str, int, int]]) -> list[int]:
         """``host`` has taken a shard over: those (id, run, step, attempt) that are known here are for it to be told.
@@ -91,10 +99,10 @@ class WorkerActor:
             if self._adopted(host, StepKey(id, run_id, step), attempt)
         ]
 
-    async def holding(self) -> tuple[list[tuple[str, str, int, int]], list[tuple[str, str, int, int]]]:
-        """(id, run, step, attempt) of all that runs here, and of what has ended with a report not durable yet."""
+    async def holding(self) -> tuple[str, list[tuple[str, str, int, int]], list[tuple[str, str, int, int]]]:
+        """This process; (id, run, step, attempt) of all that runs here, and of what has ended, not durable yet."""
         running = [(*key, running.number) for key, running in self._running.items()]
-        return running, [(*key, attempt) for key, attempt in self._reporting.unsettled()]
+        return self._process, running, [(*key, attempt) for key, attempt in self._reporting.unsettled()]
 
     async def cancel(self, keys: list[tuple[str, str, int]]) -> None:
         """Ask attempts to stop; each still reports."""

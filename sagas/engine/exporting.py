@@ -134,6 +134,8 @@ class Exporting:
                 progress.offered(id, run_id, len(history))
                 if first < len(history):
                     self._exporter.export_history(history, first)
+        if progress.removable:
+            self._flush()
 
     async def _wanted(self, id: str, run_id: str) -> list[Event]:
         """The history; empty where nothing of it is to be exported, so that its mark may go."""

@@ -310,6 +310,11 @@ class Host:
                 refuse_reports((report,))
         self._check_quiet()
 
+    def epoch(self, id: str) -> int | None:
+        """By which epoch it owns the instance's shard; None when it does not."""
+        shard = self._owned(id)
+        return None if shard is None else shard.claim.token.counter
+
     def awaits(self, task: StepTask) -> bool:
         """Whether this very attempt is in flight and has not been reported on."""
         return self._in_flight.get(task.key) == task.attempt

@@ -84,9 +84,10 @@ class Wakeups:
                 await self._send(wire, "SUBSCRIBE", name)
                 refusal = await confirmed
         except RedisFailure as error:
+            failure = unavailable(error, self._address.where)
             if isinstance(error, TimeoutError) and wire is not None:
-                await wire.disconnect(nowait=True)  # it is dead: whoever reads it will open another
-            raise unavailable(error, self._address.where) from error
+                await self._broke(wire, failure)
+            raise failure from error
         if refusal is not None:
             raise refusal
 
@@ -104,6 +105,7 @@ class Wakeups:
         """Until closed: read, and after a break open the connection again with all its channels."""
         wait_s = FIRST_WAIT_S
         while not self._closed.is_set():
+            wire: Wire | None = None
             try:
                 wire = await self._connected()
                 if self._listeners:
@@ -112,7 +114,11 @@ class Wakeups:
                 while True:
                     self._hear(await wire.read_response(timeout=math.inf))
             except (*RedisFailure, StoreUnavailable) as error:
-                await self._broke(unavailable(error, self._address.where))
+                failure = unavailable(error, self._address.where)
+                if wire is None:
+                    self._fail(failure)
+                else:
+                    await self._broke(wire, failure)
                 await self._rest(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
@@ -132,11 +138,12 @@ class Wakeups:
         except Exception:
             logger.exception("a listener on a channel raised; the others go on")
 
-    async def _broke(self, error: StoreUnavailable) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.disconnect(nowait=True)
-        self._fail(error)
+    async def _broke(self, wire: Wire, error: StoreUnavailable) -> None:
+        """Give this connection up, and whatever waits for it; another may have taken its place by now."""
+        if self._wire is wire:
+            self._wire = None
+            self._fail(error)
+        await wire.disconnect(nowait=True)
 
     def _fail(self, error: StoreUnavailable) -> None:
         waiting, self._confirmations = self._confirmations, {}

@@ -27,7 +27,7 @@ from tests.chaos.histories import scheduled, settled, signals, told
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage, standing
 from tests.chaos.striker import FENCED, Striker
-from tests.cluster.running import until
+from tests.cluster.running import named_actors, until
 
 MONTHS = 6
 MONTH = timedelta(seconds=0.6)
@@ -72,7 +72,9 @@ class Verdict:
 async def season(scenario: Scenario) -> Verdict:
     """Play it; Ray is the one that this process is connected to."""
     async with standing(scenario.seed) as stage:
-        return await Season(scenario, stage).play()
+        verdict = await Season(scenario, stage).play()
+    left = await asyncio.to_thread(named_actors, stage.keys.namespace)
+    return replace(verdict, wrong=(*verdict.wrong, *(f"{name} outlived the cluster" for name in left)))
 
 
 class Season:

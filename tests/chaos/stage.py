@@ -27,7 +27,7 @@ from sagas.store.keys import Keys, shard_of
 from sagas.store.port import SHARDS
 from tests.chaos.redis_gate import RedisGate
 from tests.chaos.service_gate import ServiceGate
-from tests.cluster.running import MODULES, named_actors
+from tests.cluster.running import MODULES
 from tests.servers import KINDS, Server, binary_of
 
 HOSTS = 2
@@ -106,7 +106,7 @@ async def standing(seed: int) -> AsyncIterator[Stage]:
         cluster = await asyncio.to_thread(
             sagas.up, MODULES, redis.url, hosts=HOSTS, workers=WORKERS, namespace=namespace
         )
-        stack.push_async_callback(asyncio.to_thread, _end, cluster, namespace)
+        stack.push_async_callback(asyncio.to_thread, cluster.down)
         client = await stack.enter_async_context(await sagas.connect(server.url, namespace))
         yield Stage(
             server=server,
@@ -117,8 +117,3 @@ async def standing(seed: int) -> AsyncIterator[Stage]:
             client=client,
             keys=Keys(namespace),
         )
-
-
-def _end(cluster: Cluster, namespace: str) -> None:
-    cluster.down()
-    assert named_actors(namespace) == []

@@ -11,6 +11,7 @@ from sagas.store.keys import Keys, shard_of
 from sagas.store.port import AdmissionVerdict, CommitVerdict
 from sagas.store.redis import RedisStore
 from sagas.store.redis_line import Address, Line
+from sagas.store.redis_wakeups import Wakeups
 from tests.contract.samples import (
     DEADLINE_S,
     TTL_MS,
@@ -264,6 +265,32 @@ def test_a_silent_server_is_given_up(own_server: Server) -> None:
             os.kill(own_server.pid, signal.SIGCONT)
         assert await line.call("PING") == b"PONG"
         await line.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_subscription_that_a_silent_server_does_not_confirm_is_given_up(own_server: Server) -> None:
+    async def scenario() -> None:
+        heard: list[bytes] = []
+        wakeups = Wakeups(Address(own_server.url), answer_s=0.2)
+        await wakeups.subscribe("x", heard.append)
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                with pytest.raises(StoreUnavailable, match="did not answer in time"):
+                    await wakeups.subscribe("y", heard.append)
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        await eventually_up(lambda: wakeups.subscribe("z", heard.append))
+
+        async def both_arrive() -> bool:
+            with own_server.client() as client:
+                client.publish("x", b"1")
+                client.publish("z", b"2")
+            return {b"1", b"2"} <= set(heard)
+
+        await eventually(both_arrive)
+        await wakeups.close()
 
     asyncio.run(scenario())
 

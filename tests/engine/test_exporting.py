@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import pytest
+
 import sagas
 from sagas.engine.resident import Turn
 from sagas.kernel.events import Event, RunStarted
 from sagas.store.keys import shard_of
+from sagas.store.memory import MemoryStore
 from sagas.telemetry import ExportProgress, WholeHistory
 from tests.engine.rig import HeldExecutor, Rig, play, until
+from tests.simulation.time_skipping import LoopClock
 
 
 @sagas.activity
@@ -98,5 +102,62 @@ def test_a_run_that_is_not_sampled_leaves_no_mark_and_is_not_exported() -> None:
         await handle.result()
         assert collector.exported == []
         assert await rig.store.marks(shard_of("unsampled")) == []
+
+    play(scenario, work, flow)
+
+
+class Unreadable(MemoryStore):
+    """Reading the first history meets a defect."""
+
+    defect = True
+
+    async def history(self, id: str, run_id: str, start: int = 0) -> list[bytes]:
+        if self.defect:
+            self.defect = False
+            raise RuntimeError("a defect")
+        return await super().history(id, run_id, start)
+
+
+def test_a_defect_in_one_runs_export_ends_no_host(caplog: pytest.LogCaptureFixture) -> None:
+    store = Unreadable(clock=LoopClock().now_ms)
+
+    async def scenario(rig: Rig) -> None:
+        held = HeldExecutor()
+        host = await rig.host(held=held, exporter=Collector())
+        await rig.client.start(flow, id="f")
+        await until(lambda: held.tasks)
+        await rig.kill(host)
+
+        second = Collector()
+        await rig.host(exporter=second)
+        await until(lambda: second.exported)
+        await until(lambda: second.covers("f", len(rig.history("f"))))
+        second.arrive()
+        await until(lambda: not rig.store._shards[shard_of("f")].marks)
+
+    play(scenario, work, flow, store=store)
+    assert not store.defect
+    assert "stays marked" in caplog.text
+
+
+class Sleeper(Collector):
+    """Samples nothing."""
+
+    def samples(self, run: RunStarted) -> bool:
+        return False
+
+
+def test_the_mark_of_a_run_that_is_not_sampled_any_more_goes() -> None:
+    async def scenario(rig: Rig) -> None:
+        held = HeldExecutor()
+        host = await rig.host(held=held, exporter=Collector())
+        await rig.client.start(flow, id="f")
+        await until(lambda: held.tasks)
+        assert rig.store._shards[shard_of("f")].marks
+        await rig.kill(host)
+        second = Sleeper()
+        await rig.host(held=HeldExecutor(), exporter=second)
+        await until(lambda: not rig.store._shards[shard_of("f")].marks)
+        assert second.exported == []
 
     play(scenario, work, flow)

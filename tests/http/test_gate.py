@@ -103,6 +103,8 @@ def test_without_a_token_only_names_of_this_machine(host: str, comes_in: bool) -
         ({"origin": "http://localhost:3000"}, False),
         ({"origin": "https://evil.example"}, False),
         ({"origin": "null"}, False),
+        ({"origin": "http://[x"}, False),
+        ({"origin": "HTTP://LOCALHOST:8233"}, True),
         ({"sec-fetch-site": "cross-site"}, False),
         ({"sec-fetch-site": "same-site"}, False),
     ],

@@ -10,6 +10,7 @@ import pytest
 from sagas.http.key import id_of, key_of
 from sagas.http.path import segment
 from sagas.kernel.events import SignalReceived
+from sagas.store import redis_durability
 from tests.http.calling import Api, hostless, kind, run, serving
 from tests.servers import Server
 
@@ -43,6 +44,33 @@ def test_a_start_that_is_repeated_is_the_same_start(debian_server: Server, names
             assert await post(api, "/v1/sagas", body) == first
             events = (await api.http.get("/v1/sagas/n/history", params={"run_id": first[1]["run_id"]})).json()["events"]
             assert [event["event"] for event in events].count("RunStarted") == 1
+
+    run(scenario())
+
+
+def test_a_repeat_is_answered_only_when_a_replica_has_the_first(
+    debian_server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_durability, "REPLICA_MS", 1)
+    starts = (
+        ("/v1/sagas", {"type": "echo", "args": [1], "id": "e"}),
+        ("/v1/sagas/t/signal-with-start", {"type": "Tally", "args": ["t"], "signal": "add", "signal_args": [5]}),
+    )
+
+    async def scenario() -> None:
+        async with serving(debian_server.url, namespace) as api:
+            for path, body in starts:
+                assert (await post(api, path, body))[0] == 201
+            await api.result("e")
+            assert await api.ask("t", "total") == 5
+        forget(debian_server, namespace)
+        async with hostless(f"{debian_server.url}?durability=ha", namespace) as api:
+            for path, body in starts:
+                assert (await post(api, path, body))[0] == 503  # there is no replica
+        async with serving(debian_server.url, namespace) as api:
+            for path, body in starts:
+                assert (await post(api, path, body))[0] == 201
+            assert await api.ask("t", "total") == 5
 
     run(scenario())
 

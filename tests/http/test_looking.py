@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.http.calling import kind, run, serving
+from sagas.client import Client
+from sagas.http import create_app
+from sagas.http.service import Limits
+from sagas.kernel.events import Activated, RunStarted, encode_chunk
+from sagas.store.memory import MemoryStore
+from sagas.store.port import Listener, Subscription
+from tests.contract.samples import claimed, committed, step
+from tests.http.calling import calling, kind, run, serving
 
 
 def test_a_description_says_what_a_run_waits_for() -> None:
@@ -96,5 +105,79 @@ def test_a_value_nested_beyond_what_can_be_told_is_a_problem_and_no_crash() -> N
             response = await api.http.get("/v1/sagas/d/result")
             assert response.status_code == 200 or kind(response) == "unreadable"
             assert (await api.http.get("/v1/sagas/d")).json()["status"] == "completed"
+
+    run(scenario())
+
+
+class TakenAtTheEnd(MemoryStore):
+    """Its second look at a head lasts until it is given up; just then a host takes the run."""
+
+    looks = 0
+
+    async def head(self, id: str) -> bytes | None:
+        self.looks += 1
+        if self.looks == 2:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                admitted = await self.admitted(id)
+                assert admitted is not None
+                claim = await claimed(self, id)
+                await committed(self, claim, 1, step(id, run_id=admitted, admitted=True))
+        return await super().head(id)
+
+
+def test_a_run_that_is_taken_just_as_the_wait_ends_is_described() -> None:
+    async def scenario() -> None:
+        async with calling(create_app(Client(TakenAtTheEnd()), limits=Limits(taken_s=0.01))) as http:
+            await http.post("/v1/sagas", json={"type": "echo", "id": "e"})
+            response = await http.get("/v1/sagas/e")
+            assert (response.status_code, response.json()["type"]) == (200, "Trip")
+
+    run(scenario())
+
+
+class NeverConfirms(MemoryStore):
+    """Subscribing lasts for ever."""
+
+    async def subscribe(self, channel: str, listener: Listener) -> Subscription:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize("resource", ["", "/result", "/result?wait=0.01"])
+def test_a_store_that_falls_silent_is_no_reason_to_hang(resource: str) -> None:
+    async def scenario() -> None:
+        limits = Limits(answer_s=0.1, taken_s=1.0)
+        async with calling(create_app(Client(NeverConfirms()), limits=limits)) as http:
+            await http.post("/v1/sagas", json={"type": "echo", "id": "e"})
+            response = await http.get(f"/v1/sagas/e{resource}")
+            assert (response.status_code, kind(response)) == (503, "store-unavailable")
+
+    run(scenario())
+
+
+def test_a_page_is_read_no_further_than_it_goes() -> None:
+    """So that what is damaged behind it is met by whoever asks for that."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        claim = await claimed(store, "e")
+        chunks = [
+            encode_chunk([RunStarted("e", "r1", "T", b""), Activated()], 1),
+            encode_chunk([Activated()], 2),
+            b"damaged",
+        ]
+        for version, chunk in enumerate(chunks):
+            await committed(store, claim, version + 1, step("e", version, chunk=chunk))
+        async with calling(create_app(Client(store))) as http:
+
+            async def positions(offset: int, limit: int) -> tuple[list[int], int | None]:
+                page = (await http.get("/v1/sagas/e/history", params={"offset": offset, "limit": limit})).json()
+                return [event["position"] for event in page["events"]], page["next"]
+
+            assert await positions(0, 1) == ([0], 1)
+            assert await positions(1, 1) == ([1], 2)
+            assert kind(await http.get("/v1/sagas/e/history", params={"offset": 2})) == "unreadable"
 
     run(scenario())

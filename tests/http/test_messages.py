@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.http.calling import kind, run, serving
 
 
@@ -103,5 +105,24 @@ def test_arguments_that_cannot_travel_are_refused() -> None:
                 response = await api.http.post("/v1/sagas", json=many)
                 assert kind(response) == "invalid-argument"
                 assert len(response.json()["errors"]) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/sagas/t/queries/total", {}),
+        ("/v1/sagas/t/signal-with-start", {"type": "Tally", "args": ["t"], "signal": "add", "signal_args": [1]}),
+    ],
+)
+def test_where_no_run_can_be_named_naming_one_is_refused(path: str, body: dict[str, object]) -> None:
+    async def scenario() -> None:
+        async with serving() as api:
+            started = await api.start("Tally", "t", id="t")
+            response = await api.http.post(path, json=body, params={"run_id": started["run_id"]})
+            assert (response.status_code, kind(response)) == (422, "invalid-argument")
+            assert response.json()["errors"][0]["parameter"] == "run_id"
+            assert await api.ask("t", "total") == 0
 
     run(scenario())

@@ -115,5 +115,18 @@ def test_an_answer_that_was_lost_is_had_by_asking_again(path: str, body: Any, st
     run(scenario())
 
 
+def test_a_url_that_is_none_is_for_the_operator_to_see(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with calling(create_app("http://the-user:the-password@the-host:6379")) as http:
+            for path in ("/readyz", "/v1/sagas/e"):
+                response = await http.get(path)
+                assert (response.status_code, kind(response)) == (503, "store-unavailable")
+                assert "the-" not in response.text
+
+    run(scenario())
+    assert "the-host" in caplog.text
+    assert "the-password" not in caplog.text
+
+
 async def written(store: MemoryStore) -> int:
     return len(await store.read_mail(dict.fromkeys(range(64), "0"), 0))

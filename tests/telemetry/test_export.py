@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import StatusCode
 
 import sagas
@@ -204,6 +204,32 @@ def test_a_run_is_asked_about_once_and_no_memory_is_kept_of_all_of_them() -> Non
     for number in range(2 * sampling._REMEMBERED):
         counting.samples(RunStarted("id", f"other-{number}", "T", b""))
     assert len(counting._known) <= sampling._REMEMBERED
+
+
+class Broken(Sampler):
+    """Somebody's own, with a defect."""
+
+    def should_sample(self, *_args: Any, **_more: Any) -> SamplingResult:
+        raise RuntimeError("a defect of the sampler")
+
+    def get_description(self) -> str:
+        return "broken"
+
+
+def test_a_sampler_that_raises_traces_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with exporting(InMemorySpanExporter(), sampler=Broken()) as (export, settled):
+            for number in range(3):
+                run = RunStarted("id", f"run-{number}", "T", b"")
+                assert not export.samples(run)
+                assert export.traceparent(run, 1, 2, 3).endswith("-00")
+                export.export(whole(f"run-{number}"))
+            assert settled == []
+
+    asyncio.run(scenario())
+    assert [record.message for record in caplog.records if "sampler raised" in record.message] == [
+        "the sampler raised: runs that it does not decide are not traced; said once"
+    ]
 
 
 # --- the service

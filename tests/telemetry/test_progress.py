@@ -128,6 +128,28 @@ def test_turns_committed_while_the_history_is_loaded_are_waited_for() -> None:
     assert progress.removable
 
 
+def test_a_turn_of_an_earlier_claim_that_arrives_while_the_history_is_loaded_removes_no_mark() -> None:
+    progress = ExportProgress([("id-1", "run-0", 2)])
+    progress.owed()
+    progress.settled([portion("run-0", 2, 5)], True)  # how much was written after it is not known yet
+    assert (progress.removable, committed(progress)) == (False, Marking())
+    progress.offered("id-1", "run-0", 7)
+    assert not progress.removable
+    progress.settled([portion("run-0", 2, 7)], True)
+    assert committed(progress) == Marking(unmarks=(("id-1", "run-0"),))
+
+
+def test_a_repeat_that_finds_no_room_while_the_mark_is_removed_owes_nothing() -> None:
+    progress = ExportProgress()
+    turn = portion("run-0", 0, 3)
+    committed(progress, turn)
+    progress.settled([turn], True)
+    assert progress.marking([]) == Marking(unmarks=(("id-1", "run-0"),))
+    progress.settled([turn], False)
+    progress.written()
+    assert (progress.removable, progress.owed()) == (False, [])
+
+
 def test_a_run_that_is_gone_is_unmarked() -> None:
     progress = ExportProgress([("id-1", "run-0", 2)])
     progress.owed()
@@ -191,6 +213,7 @@ class Owners(RuleBasedStateMachine):
         self.progress = ExportProgress(sorted(("id-1", run, position) for run, position in self.marks.items()))
         self.turns: list[Portion] = []  # made, not committed
         self.batch: tuple[list[Portion], Marking] | None = None
+        self.loading: list[tuple[str, str, int]] = []
         self.queue: list[Portion] = []
 
     @rule(runs=st.lists(st.tuples(st.sampled_from(RUNS), st.integers(1, 3) | st.just(MOVE_AFTER)), max_size=3))
@@ -249,9 +272,15 @@ class Owners(RuleBasedStateMachine):
         turn = self.queue.pop(data.draw(st.integers(0, len(self.queue) - 1)))
         self.progress.settled([turn], False)
 
+    @precondition(lambda self: not self.loading)
+    @rule()
+    def begin_to_load_what_is_owed(self) -> None:
+        self.loading = self.progress.owed(limit=2)
+
     @rule(loads=st.booleans())
-    def load_what_is_owed(self, loads: bool) -> None:
-        for id, run, first in self.progress.owed(limit=2):
+    def loaded(self, loads: bool) -> None:
+        owed, self.loading = self.loading, []
+        for id, run, first in owed:
             if loads:
                 self.progress.offered(id, run, self.histories[run])
                 self.queue.append(portion(run, first, self.histories[run]))
@@ -264,6 +293,14 @@ class Owners(RuleBasedStateMachine):
         if self.batch is not None and written:
             self._write(self.batch)
         self.claim()
+
+    @precondition(lambda self: self.batch is None)
+    @rule()
+    def lose_and_claim_again(self) -> None:
+        """The same process: what waits to be sent is sent."""
+        queue = self.queue
+        self.claim()
+        self.queue = queue
 
     @invariant()
     def every_event_that_was_not_collected_is_marked(self) -> None:
@@ -279,7 +316,9 @@ class Owners(RuleBasedStateMachine):
         self.send_batch()
         self.batch_is_written()
         for _ in range(4):
-            self.load_what_is_owed(True)
+            self.loaded(True)
+            self.begin_to_load_what_is_owed()
+            self.loaded(True)
             for turn in self.queue:
                 self.collected[turn.run.run_id].update(range(turn.position, turn.end))
                 self.progress.settled([turn], True)
