@@ -20,9 +20,8 @@ from actors.calls import AWAY, GONE, Background, Lane, Peer, original
 from actors.names import ray_namespace
 from actors.reporting import REMEMBERED
 from actors.settings import ClusterSettings
-from compensations import Outcome
-from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports, encode_tasks
-from sagas.kernel.failure import Failure
+from sagas.engine.attempt import withdrawn
+from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports, encode_tasks, lost
 from sagas.store.keys import shard_of
 
 log = logging.getLogger("sagas.actors")
@@ -36,13 +35,22 @@ _HOST_AWAY_S = 30.0
 """After this the leases of a host that does not answer have long run out, and its successor asks what is known."""
 
 
+class _Handed(NamedTuple):
+    """A task on its way to a worker: to be made there, or (``passed_on``) to be answered with what is known there."""
+
+    host: str
+    task: StepTask
+    passed_on: bool = False
+    process: str = ""
+
+
 class _Worker:
     """A worker as its dispatcher sees it. A ``retiring`` one finishes what it has; one not ``up`` gets nothing yet."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.tasks: dict[StepKey, tuple[str, int]] = {}  # -> the host to be told, the attempt
-        self.lane: Lane[tuple[str, StepTask]]
+        self.lane: Lane[_Handed]
         self.process = ""  # which of its processes the tasks were given to
         self.asked = asyncio.Event()  # it has said what it holds, or it is away and holds nothing
         self.retiring = False
@@ -55,6 +63,7 @@ class _Ended(NamedTuple):
     worker: str
     attempt: int
     success: bool
+    host: str  # that was to be told
 
 
 class DispatcherActor:
@@ -108,7 +117,7 @@ class DispatcherActor:
     def _hired(self, name: str) -> _Worker:
         worker = _Worker(Peer(name, self._namespace))
 
-        async def send(batch: list[tuple[str, StepTask]]) -> None:
+        async def send(batch: list[_Handed]) -> None:
             await self._send(worker, batch)
 
         worker.lane = Lane(self._background, send)
@@ -129,7 +138,7 @@ class DispatcherActor:
             worker = self._holder(key, task.attempt)
             if worker is not None:
                 worker.tasks[key] = (host, task.attempt)
-                worker.lane.put([(host, task)])
+                worker.lane.put([_Handed(host, task, passed_on=True, process=worker.process)])
             elif (queued := self._queued.get(key, 0)) < task.attempt:
                 if queued:
                     self._withdraw({key})
@@ -156,8 +165,11 @@ class DispatcherActor:
         rows = {(StepKey(*row[:3]), row[3]): index for index, row in enumerate(attempts)}
         known = self._rehome_queued(host, rows)
         workers = list(self._workers.values())
-        for indexes in await asyncio.gather(*(self._asked(worker, host, attempts) for worker in workers)):
-            known.update(indexes)
+        processes = [worker.process for worker in workers]
+        answers = await asyncio.gather(*(self._asked(worker, host, attempts) for worker in workers))
+        for worker, process, indexes in zip(workers, processes, answers, strict=True):
+            if worker.process == process:  # else it has died since, and nobody knows what it knew
+                known.update(indexes)
         for worker in workers:  # what was handed out counts, whatever the worker has answered
             for key, (_, attempt) in worker.tasks.items():
                 if (index := rows.get((key, attempt))) is not None:
@@ -187,7 +199,8 @@ class DispatcherActor:
         worker = self._workers.get(name)
         for id, run_id, step, attempt, success in ended:
             key = StepKey(id, run_id, step)
-            self._ended[key] = _Ended(name, attempt, success)
+            host, _ = ("", 0) if worker is None else worker.tasks.get(key, ("", 0))
+            self._ended[key] = _Ended(name, attempt, success, host)
             self._ended.move_to_end(key)
             if worker is not None and key in worker.tasks and worker.tasks[key][1] <= attempt:
                 del worker.tasks[key]
@@ -199,7 +212,7 @@ class DispatcherActor:
         """Stop attempts, wherever they are; one that still waits here reports that it never ran."""
         wanted = {StepKey(*key) for key in keys}
         for host, task in self._withdraw(wanted):
-            self._tell(host, [_ended(task.key, task.attempt, Failure.cancelled(Outcome.NONE), never_ran=True)])
+            self._tell(host, [withdrawn(task)])
         for worker in self._workers.values():
             if held := [key for key in wanted if key in worker.tasks]:
                 self._background.start(self._cancel(worker, held))
@@ -234,7 +247,7 @@ class DispatcherActor:
         if not self._informed.is_set():
             return
         workers = [worker for worker in self._workers.values() if worker.up and not worker.retiring]
-        batches: dict[_Worker, list[tuple[str, StepTask]]] = {}
+        batches: dict[_Worker, list[_Handed]] = {}
         while self._queue and workers:
             worker = min(workers, key=_load) if len(workers) > 1 else workers[0]
             if len(worker.tasks) >= self._credits:
@@ -243,13 +256,13 @@ class DispatcherActor:
             key = task.key
             del self._queued[key]
             worker.tasks[key] = (host, task.attempt)
-            batches.setdefault(worker, []).append((host, task))
+            batches.setdefault(worker, []).append(_Handed(host, task))
         for worker, batch in batches.items():
             worker.lane.put(batch)
 
-    async def _send(self, worker: _Worker, batch: list[tuple[str, StepTask]]) -> None:
+    async def _send(self, worker: _Worker, batch: list[_Handed]) -> None:
         process, mine = worker.process, batch
-        while mine := [(host, task) for host, task in mine if self._is_at(worker, task)]:
+        while mine := [each for each in mine if self._is_at(worker, each)]:
             try:
                 if not await worker.peer.call("run", process, _by_host(mine)):
                     self._lose(worker, mine)
@@ -264,9 +277,11 @@ class DispatcherActor:
                 self._lose(worker, mine, f"its worker could not take it: {original(error)}")
                 return
 
-    def _is_at(self, worker: _Worker, task: StepTask) -> bool:
-        """Whether nothing has become of it since it was handed out; one that was only passed on is nowhere else."""
-        return worker.tasks.get(task.key, ("", task.attempt))[1] == task.attempt
+    def _is_at(self, worker: _Worker, each: _Handed) -> bool:
+        """Whether nothing has become of it since it was handed out: what was lost meanwhile is made anew elsewhere."""
+        if each.passed_on and each.process == worker.process:
+            return True
+        return worker.tasks.get(each.task.key, ("", 0))[1] == each.task.attempt
 
     async def _watch(self, name: str, worker: _Worker) -> None:
         """Know at once when the worker's process dies; Ray restarts it, and it gets new work then."""
@@ -302,28 +317,35 @@ class DispatcherActor:
         for key, attempt in held.items():
             worker.tasks.setdefault(key, ("", attempt))
         for id, run_id, step, attempt in ended:
-            self._ended.setdefault(StepKey(id, run_id, step), _Ended(name, attempt, success=False))
+            self._ended.setdefault(StepKey(id, run_id, step), _Ended(name, attempt, False, ""))
         worker.up = True
         worker.asked.set()
         self._pump()
 
     def _forget_ended(self, name: str) -> None:
-        self._ended = OrderedDict((key, each) for key, each in self._ended.items() if each.worker != name)
+        """Its memory went with it, and so did a report that was not durable: a host that still waits tries again.
 
-    def _lose(
-        self, worker: _Worker, batch: list[tuple[str, StepTask]] | None = None, why: str = "its worker died"
-    ) -> None:
+        One that has the report already drops this.
+        """
+        by_host: dict[str, list[StepReport]] = {}
+        for key, each in self._ended.items():
+            if each.worker == name:
+                by_host.setdefault(each.host, []).append(lost(key, each.attempt, "its worker died"))
+        self._ended = OrderedDict((key, each) for key, each in self._ended.items() if each.worker != name)
+        for host, reports in by_host.items():
+            self._tell(host, reports)
+
+    def _lose(self, worker: _Worker, batch: list[_Handed] | None = None, why: str = "its worker died") -> None:
         """What a worker had is lost: all of it, or of one batch."""
         if batch is None:
-            lost, worker.tasks = worker.tasks, {}
+            gone, worker.tasks = worker.tasks, {}
         else:
-            lost = {task.key: (host, task.attempt) for host, task in batch}
-            for key in lost:
+            gone = {each.task.key: (each.host, each.task.attempt) for each in batch}
+            for key in gone:
                 worker.tasks.pop(key, None)
         by_host: dict[str, list[StepReport]] = {}
-        for key, (host, attempt) in lost.items():
-            report = _ended(key, attempt, Failure.lost(why), never_ran=False)
-            by_host.setdefault(host, []).append(report)
+        for key, (host, attempt) in gone.items():
+            by_host.setdefault(host, []).append(lost(key, attempt, why))
         for host, reports in by_host.items():
             self._tell(host, reports)
 
@@ -338,17 +360,12 @@ class DispatcherActor:
             )
 
 
-def _by_host(batch: list[tuple[str, StepTask]]) -> list[tuple[str, bytes]]:
+def _by_host(batch: list[_Handed]) -> list[tuple[str, bytes]]:
     tasks: dict[str, list[StepTask]] = {}
-    for host, task in batch:
-        tasks.setdefault(host, []).append(task)
+    for each in batch:
+        tasks.setdefault(each.host, []).append(each.task)
     return [(host, encode_tasks(each)) for host, each in tasks.items()]
 
 
 def _load(worker: _Worker) -> int:
     return len(worker.tasks)
-
-
-def _ended(key: StepKey, attempt: int, failure: Failure, *, never_ran: bool) -> StepReport:
-    now_ms = time.time_ns() // 1_000_000
-    return StepReport(*key, attempt, None, failure, now_ms, now_ms, never_ran)

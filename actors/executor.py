@@ -9,7 +9,7 @@ from typing import Protocol
 
 from actors.calls import GONE, Absent, Background, Lane, Peer
 from actors.names import dispatcher_name
-from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks
+from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks, lost
 
 log = logging.getLogger("sagas.actors")
 
@@ -27,7 +27,7 @@ class Owner(Protocol):
         """Whether it waits for a report on this very attempt."""
         ...
 
-    async def lost(self, tasks: Sequence[StepTask]) -> None:
+    async def lost(self, reports: Sequence[StepReport]) -> None:
         """Nobody makes these attempts (any more)."""
         ...
 
@@ -164,7 +164,7 @@ class _Queue:
         once = [task for task in tasks if task.once]
         known = await self.adopt(once) if once else set()
         if unknown := [task for task in once if task.key not in known]:
-            await self._owner.lost(unknown)
+            await self._owner.lost([lost(task.key, task.attempt, "its worker is gone") for task in unknown])
         if given_up := [key for key in self._given_up if key in self.open]:
             await self.cancel(given_up)
 

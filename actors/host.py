@@ -138,7 +138,7 @@ class HostActor:
             assert self._executor is not None, "made together with the host"
             reports = decode_reports(blob)
             self._executor.settled(reports)
-            self._host.deliver(reports)
+            await self._host.lost(reports)
 
     async def drain(self) -> None:
         """Record what still runs, commit, hand the shards back."""

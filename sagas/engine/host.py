@@ -26,7 +26,6 @@ from sagas.engine.shard import Shard, refuse_reports
 from sagas.engine.steps import StepKey, StepReport, StepTask, decode_report
 from sagas.engine.sweeper import Sweeper
 from sagas.errors import HistoryError, StoreUnavailable
-from sagas.kernel.failure import Failure
 from sagas.kernel.registry import Registry
 from sagas.store.keys import shard_of
 from sagas.store.mailbox import place_of
@@ -319,14 +318,10 @@ class Host:
         """Whether this very attempt is in flight and has not been reported on."""
         return self._in_flight.get(task.key) == task.attempt
 
-    async def lost(self, tasks: Sequence[StepTask]) -> None:
-        """Nobody makes these attempts (any more), unless the mailbox knows better."""
+    async def lost(self, reports: Sequence[StepReport]) -> None:
+        """As ``deliver``, of attempts that nobody makes (any more), unless the mailbox knows better."""
         await self._loading.read_all_mail(self._is_stopping)
-        now_ms = self._clock.now_ms()
-        failure = Failure.lost("its worker is gone")
-        self.deliver(
-            [StepReport(*task.key, task.attempt, None, failure, now_ms, now_ms) for task in tasks if self.awaits(task)]
-        )
+        self.deliver([report for report in reports if self._in_flight.get(report.key) == report.attempt])
 
     def _ended(self, report: StepReport) -> None:
         key = report.key

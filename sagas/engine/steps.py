@@ -6,6 +6,7 @@ Law: (run, step, attempt) names an attempt for ever; the idempotency key names t
 from __future__ import annotations
 
 import operator
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
@@ -116,6 +117,12 @@ class Attempt:
         self.errors = (*self.errors, row)[-ERRORS_KEPT:]
         if failure.outcome is not Outcome.NONE:
             self.maybe_done = True
+
+
+def lost(key: StepKey, attempt: int, why: str) -> StepReport:
+    """The report on an attempt that went with its worker: nobody knows how far it came."""
+    now_ms = time.time_ns() // 1_000_000
+    return StepReport(*key, attempt, None, Failure.lost(why), now_ms, now_ms)
 
 
 _task_row = operator.attrgetter(*(field.name for field in fields(StepTask)))
