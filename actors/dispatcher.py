@@ -17,6 +17,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from actors.calls import AWAY, GONE, Background, Lane, Peer, original
+from actors.garbage import collect_less_often
 from actors.names import ray_namespace
 from actors.reporting import REMEMBERED
 from actors.settings import ClusterSettings
@@ -84,7 +85,8 @@ class DispatcherActor:
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
-        """Nothing to do: it begins empty."""
+        """It begins empty."""
+        collect_less_often()
 
     async def live(self) -> None:
         """Returns when it was stopped; a call that fails tells its caller at once that the process died."""

@@ -13,6 +13,7 @@ import ray
 
 from actors.acks import Acks
 from actors.executor import PoolExecutor
+from actors.garbage import collect_less_often
 from actors.names import host_name, ray_namespace
 from actors.settings import ClusterSettings
 from sagas.connection import open_store
@@ -84,6 +85,7 @@ class HostActor:
     async def _join(self) -> None:
         settings, clock = self._settings, SystemClock()
         registry = Registry(load_modules(settings.modules))
+        collect_less_often()
         store = await open_store(settings.url, settings.namespace)
         if self._executor is not None:
             await self._executor.close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.calls import Background, Lane, Peer
+from actors.garbage import collect_less_often
 from actors.names import dispatcher_name, ray_namespace
 from actors.reporting import Reporting
 from actors.settings import ClusterSettings
@@ -148,6 +149,7 @@ class WorkerActor:
         if self._attempts is None:
             settings = self._settings
             self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.threads)
+            collect_less_often()
         return self._attempts
 
     def _done(self, report: StepReport) -> None:

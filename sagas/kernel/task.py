@@ -37,6 +37,9 @@ class OrderedTask(asyncio.Task[Any]):
         # Before super().__init__: asyncio puts the task into a WeakSet there, which asks for its hash.
         self._number = loop.next_number()
         super().__init__(coro, loop=loop, name=name or f"task-{self._number}", context=context)
+        # Out of the set of all tasks of the process again: there the first tasks of every instance, which have one
+        # hash, would stand in one chain. ``ordered.py`` answers ``asyncio.all_tasks`` in a saga.
+        asyncio.tasks._unregister_task(self)
         # A task dropped on eviction is no mistake of the user's: say nothing when it is collected.
         self._log_destroy_pending = False
 
