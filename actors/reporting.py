@@ -20,6 +20,7 @@ log = logging.getLogger("sagas.actors")
 REMEMBERED = 10_000
 """Steps whose last attempt is known after its report was settled."""
 
+_LARGE = 200  # bytes of a result
 _ASK_AGAIN_S = 0.5
 """How often a host with nothing new is asked what it has settled; a host that is gone is found out so too."""
 
@@ -86,7 +87,7 @@ class Reporting:
             kept = self._kept.get(report.key)
             if kept is not None and kept.report.attempt <= report.attempt:
                 kept.settled, kept.recorded = True, recorded
-                if recorded and kept.report.result is not None:
+                if recorded and len(kept.report.result or b"") > _LARGE:
                     kept.report = replace(kept.report, result=b"")  # the history has it; here it only costs memory
         while len(self._kept) > REMEMBERED and next(iter(self._kept.values())).settled:
             self._kept.popitem(last=False)

@@ -31,6 +31,8 @@ from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Store,
 
 QUERY_TIMEOUT_S = 10.0
 _ASK_AGAIN_S = 2.0
+_LONGEST_S = 60.0
+"""Between two looks at a run whose end will be noticed: thousands may wait for months."""
 _TRIES_S = (0.05, 0.2, 0.5, 1.0)
 _MOST_LIFTED = 1000
 
@@ -47,6 +49,7 @@ class Access:
         self._subscriptions: dict[str, asyncio.Future[Subscription]] = {}
         # Parked ids that were told to go on -> the run that stood still, and how many events it had; the oldest go.
         self._lifted: dict[str, tuple[str, int]] = {}
+        store.on_missed(self._on_missed)
 
     async def admit(self, admission: Admission) -> Admitted:
         """Send a message in at its instance's door. Raises: what the door's verdict means, StoreUnavailable."""
@@ -102,9 +105,7 @@ class Access:
 
         Raises: SagaNotFound; HistoryError when it cannot be read.
         """
-        # The admission is looked at first: it ends in the very commit that writes the head.
-        admitted = await self.store.admitted(id)
-        stored = await self.store.head(id)
+        admitted, stored = await self.store.standing(id)
         if stored is None and admitted is None:
             raise SagaNotFound(id)
         if stored is None or (run_id is not None and admitted == run_id):
@@ -137,6 +138,7 @@ class Access:
         """The encoded result of a run, once it has one. Raises: as ``Handle.result`` does."""
         limit_s = None if timeout is None else to_ms(timeout, "timeout") / 1000
         until = None if limit_s is None else self._patience.now() + limit_s
+        again_s = _ASK_AGAIN_S
         async with self._watching(id) as changed:
             while True:
                 changed.clear()
@@ -147,7 +149,8 @@ class Access:
                     raise TimeoutError(
                         f"saga {id!r} did not end within {limit_s:g} s; describe() says what it waits for"
                     )
-                await self._patience.wait(changed, _ASK_AGAIN_S, until)
+                await self._patience.wait(changed, again_s, until)
+                again_s = min(2 * again_s, _LONGEST_S)
 
     async def _ended(self, id: str, run_id: str | None) -> Event | None:
         """The closing event of the run, or None while it goes on. Raises: SagaParked, SagaNotFound."""
@@ -219,6 +222,10 @@ class Access:
 
     def _on_notice(self, payload: bytes) -> None:
         for event in self._changed.get(decode_notice(payload)[0], ()):
+            event.set()
+
+    def _on_missed(self) -> None:
+        for event in (event for events in self._changed.values() for event in events):
             event.set()
 
     async def _subscribe(self, channel: str, listener: Callable[[bytes], None]) -> None:

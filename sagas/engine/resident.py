@@ -60,12 +60,13 @@ from sagas.kernel.registry import Registry
 from sagas.kernel.state import OpenStep, RunState
 from sagas.store.head import decode_head, encode_head
 from sagas.store.port import Head, Loaded, Transition
+from sagas.value import value
 
 CODE = "code"
 """The kind of wait of an instance whose saga type no host here knows."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MailInput:
     """A message and the mailbox entry it came in; of ``Reported``, the report."""
 
@@ -74,12 +75,12 @@ class MailInput:
     report: StepReport | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Due:
     """A timer or a retry of this instance has fallen due."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Relayed:
     """What the target's door said of a message that the run had sent; ``entry`` is its place in the outbox."""
 

@@ -16,6 +16,7 @@ import msgpack
 from compensations import Outcome
 from sagas.errors import HistoryError
 from sagas.kernel.failure import LOST, Failure
+from sagas.value import value
 
 ERRORS_KEPT = 10
 """How many failed attempts of one step are remembered, the last ones."""
@@ -29,7 +30,7 @@ class StepKey(NamedTuple):
     step: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepTask:
     """One attempt to be made by a worker. Times in ms of the epoch; None means no limit."""
 
@@ -75,7 +76,7 @@ class Receipt(Protocol):
         """This host cannot say: it does not own the instance, or does not any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepReport:
     """What became of an attempt: a result or a failure. ``receipt`` stays in this process."""
 

@@ -35,9 +35,7 @@ from sagas.store.head import decode_head
 
 async def run_of(access: Access, id: str, run_id: str | None) -> str:
     """The run that is meant: ``run_id``, else the one that was started last. Raises: SagaNotFound, Refused."""
-    # The admission is looked at first: it ends in the very commit that writes the head.
-    admitted = await access.store.admitted(id)
-    stored = await access.store.head(id)
+    admitted, stored = await access.store.standing(id)
     if admitted is None and stored is None:
         raise SagaNotFound(id)
     current = admitted or ("" if stored is None else decode_head(stored).run_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from compensations import UNDO, Retry
@@ -16,6 +16,7 @@ from sagas.kernel.current import in_saga
 from sagas.kernel.duration import Duration, optional_ms
 from sagas.kernel.step import StepCall
 from sagas.payloads import Signature
+from sagas.value import value
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,7 +25,7 @@ definitions: list[Any] = []
 """Every activity and saga type this process has declared, in order; registries pick from it by module."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class StepOptions:
     """How a step is run. Times in ms; None means no limit."""
 

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
 from sagas.kernel.events import CompensationScheduled, MessageSent, StepScheduled, TimerSet
+from sagas.value import value
 
 SENDERS_KEPT = 100
 """Senders an episode remembers, the first ones: its span links to them, and OpenTelemetry keeps 128 links."""
@@ -18,7 +19,7 @@ Beginning = StepScheduled | CompensationScheduled | TimerSet | MessageSent
 """An event that begins what a later one ends; each has a number of its own in the run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Episode:
     """``first`` is the index in the history of the fact it began with; ``senders`` are traceparents of its signals."""
 

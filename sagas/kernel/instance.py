@@ -15,7 +15,7 @@ import inspect
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NoReturn, TypeVar, cast
 
 from sagas.errors import NondeterminismError, QueryFailed, ReadOnlyError, SagaError
@@ -49,6 +49,7 @@ from sagas.kernel.refusals import Refused
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import RunState
 from sagas.payloads import encode
+from sagas.value import value
 
 log = logging.getLogger("sagas.saga")
 D = TypeVar("D", bound=Decision)
@@ -56,7 +57,7 @@ Settled = StepCompleted | StepFailed | CompensationCompleted | CompensationFaile
 Answered = MessageDelivered | MessageRefused
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Activation:
     """What came of an activation: the decisions, or the reason why the run must be parked (they are void then)."""
 
@@ -83,7 +84,6 @@ class Instance:
         # Abstract to typeshed only: what it does not define is refused by name (loop.py).
         self.loop = InstanceLoop(self)  # type: ignore[abstract]
         self.replaying = False
-        self.random = random.Random()
         self._decisions: list[Event] = []
         self.history_length = 0  # events before the decisions of this activation; the same in every replay
         self._recorded: Sequence[Event] = ()
@@ -211,6 +211,11 @@ class Instance:
         """Raises: ReadOnlyError inside a query, a predicate or an eviction."""
         if self._read_only:
             raise ReadOnlyError(f"a query, a predicate or a validator may only read: it tried to {what}")
+
+    @functools.cached_property
+    def random(self) -> random.Random:
+        """The run's own dice. Made when first wanted: they take 2.5 KB, and millions of runs never throw them."""
+        return random.Random(self.started.run_id)
 
     @property
     def has_unapplied(self) -> bool:
@@ -397,7 +402,6 @@ class Instance:
 
     def _start(self, fact: RunStarted) -> None:
         self._started_by = fact
-        self.random.seed(fact.run_id)
         context = contextvars.Context()
         try:
             args, kwargs = self.saga_type.arguments.decode(fact.args)

@@ -10,8 +10,7 @@ import asyncio
 import contextvars
 import sys
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sagas.kernel import ordered, refusals
@@ -45,6 +44,26 @@ class DurableTimer(asyncio.TimerHandle):
         self.seq = seq
 
 
+class _Running:
+    """``InstanceLoop.running``; a class, because the generator of a ``contextmanager`` costs more than all it does."""
+
+    __slots__ = ("_hooks", "_loop", "_outer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __enter__(self) -> None:
+        self._outer = asyncio._get_running_loop()
+        self._hooks = sys.get_asyncgen_hooks()
+        asyncio._set_running_loop(self._loop)
+        # The host loop must never schedule the aclose() of an instance's generators.
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=_forget)
+
+    def __exit__(self, *_error: object) -> None:
+        sys.set_asyncgen_hooks(*self._hooks)
+        asyncio._set_running_loop(self._outer)
+
+
 @refusals.refusing
 class InstanceLoop(asyncio.AbstractEventLoop):
     """Runs one instance's coroutines; see the module's law."""
@@ -70,19 +89,9 @@ class InstanceLoop(asyncio.AbstractEventLoop):
 
     # --- what the engine asks of it
 
-    @contextmanager
-    def running(self) -> Generator[None]:
+    def running(self) -> _Running:
         """Swap this loop in as the running one of the thread for the length of an activation or a query."""
-        outer = asyncio._get_running_loop()
-        hooks = sys.get_asyncgen_hooks()
-        asyncio._set_running_loop(self)
-        # The host loop must never schedule the aclose() of an instance's generators.
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=_forget)
-        try:
-            yield
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            asyncio._set_running_loop(outer)
+        return _Running(self)
 
     def run_until_idle(self, settled: Callable[[], bool], stopped: Callable[[], bool]) -> None:
         """Run callbacks until none is ready and ``settled`` wakes nobody, or ``stopped`` says so.

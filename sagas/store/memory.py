@@ -105,6 +105,9 @@ class MemoryStore:
     async def admitted(self, id: str) -> str | None:
         return self._shard(id).admitted.get(id)
 
+    async def standing(self, id: str) -> tuple[str | None, bytes | None]:
+        return await self.admitted(id), await self.head(id)
+
     # --- notices ---
 
     async def publish(self, channel: str, payload: bytes) -> None:
@@ -117,6 +120,9 @@ class MemoryStore:
         listeners = self._listeners.setdefault(channel, [])
         listeners.append(listener)
         return _Heard(listeners, listener)
+
+    def on_missed(self, listener: Callable[[], None]) -> None:
+        """Nothing is ever missed here."""
 
     def notice_channel(self, id: str) -> str:
         return self._keys.notices(shard_of(id))

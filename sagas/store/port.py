@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from sagas.value import value
+
 SHARDS = 64
 """Shards of a namespace, fixed for its life: an id's shard is ``crc32(utf-8 id) % SHARDS``."""
 
@@ -31,7 +33,7 @@ class Status(enum.IntEnum):
     TERMINATED = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Head:
     """The small blob every instance has: enough to admit messages, describe and list without its history.
 
@@ -150,7 +152,7 @@ class Claim:
     ttl_ms: int = 0  # of the lease
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Transition:
     """One step of one instance from one durable state to the next: written whole, or not at all."""
 
@@ -171,7 +173,7 @@ class Transition:
     outbox: tuple[bytes, ...] = ()  # messages for other instances, opaque: put into the shard's outbox in this order
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The transitions of one shard in one flush: all or nothing."""
 
@@ -197,7 +199,7 @@ class CommitVerdict(enum.Enum):
     CONFLICT = "conflict"  # a history is not as long as its transition says; ``ids`` names the instances
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Committed:
     shard: int
     verdict: CommitVerdict
@@ -206,7 +208,7 @@ class Committed:
     counter: int = 0  # FENCED: the counter of the token that owns the shard
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Mail:
     shard: int
     entry: str  # the mailbox entry id, "ms-seq": ordered within the shard
@@ -259,9 +261,20 @@ class Store(Protocol):
         """The run admitted for ``id`` and not applied yet, or None."""
         ...
 
+    async def standing(self, id: str) -> tuple[str | None, bytes | None]:
+        """``admitted`` and ``head``, in one round trip and looked at in this order.
+
+        An admission ends in the very commit that writes the head: an id with neither is unknown.
+        """
+        ...
+
     # notices and replies: best effort, for those who wait
     async def publish(self, channel: str, payload: bytes) -> None: ...
     async def subscribe(self, channel: str, listener: Listener) -> Subscription: ...
+    def on_missed(self, listener: Callable[[], None]) -> None:
+        """Call this whenever channels are heard again after a break: what was published meanwhile was not heard."""
+        ...
+
     def notice_channel(self, id: str) -> str:
         """The channel on which the notices of this id's shard arrive."""
         ...

@@ -9,7 +9,7 @@ wait for a replica (``ha``), they have a connection of their own, so that leases
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sagas.store import redis_admission, redis_commit, redis_scripts
@@ -107,6 +107,11 @@ class RedisStore:
         run_id: bytes | None = await self._reads.call("HGET", self._keys.admitted(shard_of(id)), id)
         return None if run_id is None else run_id.decode()
 
+    async def standing(self, id: str) -> tuple[str | None, bytes | None]:
+        admitted = ("HGET", self._keys.admitted(shard_of(id)), id)
+        run_id, head = await self._reads.calls([admitted, ("GET", self._keys.head(id))])
+        return None if run_id is None else run_id.decode(), head
+
     # --- notices ---
 
     async def publish(self, channel: str, payload: bytes) -> None:
@@ -114,6 +119,9 @@ class RedisStore:
 
     async def subscribe(self, channel: str, listener: Listener) -> Subscription:
         return await self._wakeups.subscribe(self._keys.channel(channel), listener)
+
+    def on_missed(self, listener: Callable[[], None]) -> None:
+        self._wakeups.missed.append(listener)
 
     def notice_channel(self, id: str) -> str:
         return self._keys.notices(shard_of(id))

@@ -1,8 +1,9 @@
 """One connection to Redis that carries many calls at once, in order.
 
-Law: replies belong to calls by order alone, so a call is queued and written in one step without awaiting, and when
-anything goes wrong the whole connection goes with every call on it: nobody can read another's reply. Nothing is ever
-sent twice; a call that failed may or may not have run. The next call connects again.
+Law: replies belong to calls by order alone, so a call is queued to be written and to be answered in one step without
+awaiting, and when anything goes wrong the whole connection goes with every call on it: nobody can read another's
+reply. What is asked in one round of the loop is written at once. Nothing is ever sent twice; a call that failed may
+or may not have run. The next call connects again.
 
 redis-py's client is not used for this: its pool costs a lock and a task a call, and a caller cancelled while it waits
 for its reply costs it the connection. Here such a caller only stops listening.
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
+import hiredis
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -140,19 +142,18 @@ class _OpenLine:
         self._waiting: deque[asyncio.Future[Reply]] = deque()
         self._silent_since = 0.0  # when the first of the waiting calls began to wait, or the last reply came
         self._watch: asyncio.TimerHandle | None = None
-        self._wire_end: asyncio.Task[None] | None = None
+        self._outgoing: list[bytes] = []
+        self._asked = asyncio.Event()
+        self._ends: list[asyncio.Task[None]] = []
         self._reader = self._loop.create_task(self._read(), name=f"sagas redis replies of {where}")
+        self._writer = self._loop.create_task(self._write(), name=f"sagas redis calls to {where}")
 
     async def call(self, command: tuple[object, ...]) -> Reply:
-        future = self._expect()
-        await self._send(self._wire.pack_command(*command), [future])
-        return await future
+        return await self._ask(_packed(command))
 
     async def calls(self, commands: list[tuple[object, ...]]) -> list[Reply]:
-        futures = [self._expect() for _ in commands]
-        packed = [part for command in commands for part in self._wire.pack_command(*command)]
-        await self._send(packed, futures)
-        done = await asyncio.gather(*futures, return_exceptions=True)
+        packed = [_packed(command) for command in commands]
+        done = await asyncio.gather(*map(self._ask, packed), return_exceptions=True)
         for reply in done:
             if isinstance(reply, BaseException):
                 raise reply
@@ -161,29 +162,31 @@ class _OpenLine:
     async def close(self) -> None:
         self._break(StoreUnavailable(CLOSED))
         await self._wire.disconnect(nowait=True)
-        await asyncio.wait([self._reader] if self._wire_end is None else [self._reader, self._wire_end])
+        await asyncio.wait([self._reader, self._writer, *self._ends])
 
-    def _expect(self) -> asyncio.Future[Reply]:
+    def _ask(self, packed: bytes) -> asyncio.Future[Reply]:
         if self.broken is not None:
             raise StoreUnavailable(*self.broken.args)
         if not self._waiting:
             self._silent_since = self._loop.time()
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting.append(future)
+        self._outgoing.append(packed)
+        self._asked.set()
         if self._watch is None:
             self._watch = self._loop.call_later(self._answer_s, self._look)
         return future
 
-    async def _send(self, packed: list[bytes], futures: list[asyncio.Future[Reply]]) -> None:
-        # Up to its first await this writes to the transport, so the order of calls is the order of ``_waiting``.
+    async def _write(self) -> None:
+        # A task of its own: redis-py closes the connection when whoever writes is cancelled.
         try:
-            await self._wire.send_packed_command(packed, check_health=False)
+            while True:
+                await self._asked.wait()
+                self._asked.clear()
+                packed, self._outgoing = self._outgoing, []
+                await self._wire.send_packed_command(packed, check_health=False)
         except RedisFailure as error:
             self._break(unavailable(error, self._where))
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
 
     async def _read(self) -> None:
         try:
@@ -222,11 +225,12 @@ class _OpenLine:
             self._watch = self._loop.call_later(left, self._look)
             return
         self._break(unavailable(TimeoutError(f"nothing for {self._answer_s:g} s"), self._where))
-        self._wire_end = self._loop.create_task(self._wire.disconnect(nowait=True))
+        self._ends.append(self._loop.create_task(self._wire.disconnect(nowait=True)))
 
     def _break(self, error: StoreUnavailable) -> None:
         if self.broken is None:
             self.broken = error
+        self._writer.cancel()  # at once: another write would have redis-py connect again
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -234,3 +238,8 @@ class _OpenLine:
             future = self._waiting.popleft()
             if not future.done():
                 future.set_exception(StoreUnavailable(*self.broken.args))
+
+
+def _packed(command: tuple[object, ...]) -> bytes:
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub means one argument
+    return packed

@@ -1,7 +1,8 @@
 """Pub/sub: one connection of its own that hears every channel somebody listens to.
 
 Law: best effort. ``subscribe`` returns when the server has confirmed, so that nothing published after it is missed
-while the connection lasts; a connection that broke is opened again, and what was published meanwhile is lost.
+while the connection lasts; a connection that broke is opened again, and what was published meanwhile is lost: those
+in ``missed`` are told so, once everything is heard again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
 
 from sagas.errors import StoreUnavailable
 from sagas.store.port import Listener
@@ -36,6 +39,8 @@ class Wakeups:
         self._opening = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
+        self._resumed: bytes | None = None  # the first channel asked for again: with it all are heard
+        self.missed: list[Callable[[], None]] = []
 
     async def subscribe(self, channel: str, listener: Listener) -> Heard:
         """Hear a channel. Raises StoreUnavailable when the server does not confirm it in time."""
@@ -103,17 +108,19 @@ class Wakeups:
 
     async def _listen(self) -> None:
         """Until closed: read, and after a break open the connection again with all its channels."""
-        wait_s = FIRST_WAIT_S
+        wait_s, again = FIRST_WAIT_S, False
         while not self._closed.is_set():
             wire: Wire | None = None
             try:
                 wire = await self._connected()
                 if self._listeners:
+                    self._resumed = next(iter(self._listeners)) if again else None
                     await self._send(wire, "SUBSCRIBE", *self._listeners)
                 wait_s = FIRST_WAIT_S
                 while True:
                     self._hear(await wire.read_response(timeout=math.inf))
             except (*RedisFailure, StoreUnavailable) as error:
+                again = True
                 failure = unavailable(error, self._address.where)
                 if wire is None:
                     self._fail(failure)
@@ -126,15 +133,19 @@ class Wakeups:
         kind, name = message[0], message[1]
         if kind == b"message":
             for listener in tuple(self._listeners.get(name, ())):
-                self._tell(listener, message[2])
+                self._tell(partial(listener, message[2]))
         elif kind == b"subscribe":
             for confirmed in self._confirmations.pop(name, ()):
                 if not confirmed.done():
                     confirmed.set_result(None)
+            if name == self._resumed:
+                self._resumed = None
+                for missed in self.missed:
+                    self._tell(missed)
 
-    def _tell(self, listener: Listener, payload: bytes) -> None:
+    def _tell(self, listener: Callable[[], None]) -> None:
         try:
-            listener(payload)
+            listener()
         except Exception:
             logger.exception("a listener on a channel raised; the others go on")
 

@@ -128,10 +128,13 @@ def test_the_start_of_a_run_that_exists_is_known(open_store: OpenStore, before) 
 def test_a_started_run_is_admitted_until_it_is_applied(open_store: OpenStore) -> None:
     async def scenario(store: Store) -> None:
         assert await store.admitted("a") is None
+        assert await store.standing("a") == (None, None)
         await store.enqueue(start("a"))
         assert await store.admitted("a") == "r1"
+        assert await store.standing("a") == ("r1", None)
         await applied(store, "a", start("a", "r1"))
         assert await store.admitted("a") is None
+        assert await store.standing("a") == (None, await store.head("a"))
 
     with_store(open_store, scenario)
 

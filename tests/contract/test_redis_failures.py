@@ -234,6 +234,8 @@ def test_an_unsure_send_is_settled_by_sending_again(own_server: Server, namespac
 def test_listening_goes_on_after_a_restart(own_server: Server, namespace: str) -> None:
     async def scenario(store: RedisStore) -> None:
         heard: list[bytes] = []
+        gaps: list[list[bytes]] = []
+        store.on_missed(lambda: gaps.append(list(heard)))
         await store.subscribe("x", heard.append)
         own_server.kill()
         own_server.restart()
@@ -246,6 +248,7 @@ def test_listening_goes_on_after_a_restart(own_server: Server, namespace: str) -
             return b"again" in heard
 
         await eventually(arrives)
+        assert gaps[0] == []  # told of the gap before anything was heard again
 
     run(own_server, namespace, scenario)
 

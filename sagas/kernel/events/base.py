@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, ClassVar, TypeVar
 
 import msgpack
 
 from sagas.errors import HistoryError
+from sagas.value import value
 
 SCHEMA = 1
 """Version of the chunk's layout; raised only when an old reader could misunderstand a new chunk."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Event:
     """Something that happened in a run. ``at_ms`` is the run's clock; it is stored once a chunk."""
 

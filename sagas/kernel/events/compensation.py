@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sagas.kernel.events.base import Decision, Fact, tagged
 from sagas.kernel.events.run import FailureRow
+from sagas.value import value
 
 
 @tagged(50)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CompensationStarted(Decision):
     """A scope began to undo; ``reason`` is the error that made it."""
 
@@ -21,7 +21,7 @@ class CompensationStarted(Decision):
 
 
 @tagged(51)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CompensationScheduled(Decision):
     """The undo of step ``undo_of`` was asked for; it is a step of its own, with its own number and key."""
 
@@ -36,7 +36,7 @@ class CompensationScheduled(Decision):
 
 
 @tagged(52)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CompensationCompleted(Fact):
     """The undo was done; ``errors`` and ``started_ms`` as in ``StepCompleted``."""
 
@@ -47,7 +47,7 @@ class CompensationCompleted(Fact):
 
 
 @tagged(53)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CompensationFailed(Fact):
     """The undo's own policy gave up: it is stuck until an operator acts."""
 
@@ -59,7 +59,7 @@ class CompensationFailed(Fact):
 
 
 @tagged(54)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CompensationEnded(Decision):
     """The scope has undone all it had to."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from sagas.kernel.events.base import Decision, Fact, tagged
+from sagas.value import value
 
 
 @tagged(40)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SignalReceived(Fact):
     """A signal reached the instance. ``args`` is an argument payload, ``trace`` the sender's traceparent."""
 
@@ -20,7 +20,7 @@ class SignalReceived(Fact):
 
 
 @tagged(41)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SignalDeadLettered(Decision):
     """No handler could take the signal; it is kept in the history for a replay by hand."""
 

@@ -6,10 +6,10 @@ terminated before the answer comes, and it is delivered all the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from sagas.kernel.events.base import Decision, Fact, tagged
+from sagas.value import value
 
 SIGNAL, CANCEL = "signal", "cancel"
 """The kinds of messages that a saga sends to another one."""
@@ -19,7 +19,7 @@ NOT_FOUND, CLOSED = "not_found", "closed"
 
 
 @tagged(60)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MessageSent(Decision):
     """The code told another instance something.
 
@@ -37,7 +37,7 @@ class MessageSent(Decision):
 
 
 @tagged(61)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MessageDelivered(Fact):
     """The message is durable in its target's mailbox; what becomes of it there, its sender is not told."""
 
@@ -45,7 +45,7 @@ class MessageDelivered(Fact):
 
 
 @tagged(62)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MessageRefused(Fact):
     """The target took no message. ``reason``: NOT_FOUND, or CLOSED with ``status``, how its run had ended."""
 

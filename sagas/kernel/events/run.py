@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from sagas.kernel.events.base import Decision, Fact, tagged
+from sagas.value import value
 
 FailureRow = tuple[Any, ...]
 """A failure as stored; ``kernel.failure.Failure`` is its typed form."""
@@ -16,7 +17,7 @@ CONTINUOUS: Final = "continuous"
 
 
 @tagged(1)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RunStarted(Fact):
     """A run was admitted. ``args`` is an argument payload; ``trace`` the caller's W3C traceparent, or "".
 
@@ -34,13 +35,13 @@ class RunStarted(Fact):
 
 
 @tagged(2)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Activated(Fact):
     """All facts before it were applied and the code ran until nothing was ready; its decisions follow."""
 
 
 @tagged(3)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RunCompleted(Decision):
     """``run`` returned; ``result`` is an encoded value."""
 
@@ -48,7 +49,7 @@ class RunCompleted(Decision):
 
 
 @tagged(4)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RunFailed(Decision):
     """``run`` raised an ordinary error; open scopes were undone first."""
 
@@ -56,7 +57,7 @@ class RunFailed(Decision):
 
 
 @tagged(5)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RunCancelled(Decision):
     """The run was asked to cancel and ended by it; open scopes were undone first."""
 
@@ -64,7 +65,7 @@ class RunCancelled(Decision):
 
 
 @tagged(6)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RunTimedOut(Decision):
     """The saga timeout was reached; open scopes were undone first."""
 
@@ -72,7 +73,7 @@ class RunTimedOut(Decision):
 
 
 @tagged(7)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RunTerminated(Fact):
     """Ended from outside at once: no code ran, nothing was undone."""
 
@@ -81,7 +82,7 @@ class RunTerminated(Fact):
 
 
 @tagged(8)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CancelRequested(Fact):
     """Somebody asked the run to cancel."""
 
@@ -90,7 +91,7 @@ class CancelRequested(Fact):
 
 
 @tagged(9)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Parked(Fact):
     """The run stands still until somebody acts: what it was about to do is discarded, its facts are kept."""
 
@@ -98,7 +99,7 @@ class Parked(Fact):
 
 
 @tagged(10)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Resumed(Fact):
     """A parked or paused run may go on."""
 
@@ -107,7 +108,7 @@ class Resumed(Fact):
 
 
 @tagged(11)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Paused(Fact):
     """An operator stopped the run from being activated; facts are still recorded."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sagas.kernel.events.base import Decision, Fact, tagged
 from sagas.kernel.events.run import FailureRow
+from sagas.value import value
 
 
 @tagged(20)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepScheduled(Decision):
     """The saga called an activity. ``options`` holds what this call overrides; ``scope`` is 0 outside any."""
 
@@ -24,7 +24,7 @@ class StepScheduled(Decision):
 
 
 @tagged(21)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepCompleted(Fact):
     """The activity returned; ``result`` is an encoded value, ``attempt`` the one that succeeded.
 
@@ -40,7 +40,7 @@ class StepCompleted(Fact):
 
 
 @tagged(22)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepFailed(Fact):
     """The step failed for good after ``attempt`` attempts; the last of them is among ``errors`` too."""
 
@@ -52,7 +52,7 @@ class StepFailed(Fact):
 
 
 @tagged(23)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StepCancelRequested(Decision):
     """The saga no longer waits for the step; its outcome still arrives."""
 

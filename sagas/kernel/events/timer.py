@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from sagas.kernel.events.base import Decision, Fact, tagged
+from sagas.value import value
 
 
 @tagged(30)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TimerSet(Decision):
     """The code sleeps until ``due_ms``. The time is not compared on replay: a changed delay is no other program."""
 
@@ -20,7 +20,7 @@ class TimerSet(Decision):
 
 
 @tagged(31)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TimerFired(Fact):
     """The timer fell due; ``at_ms`` less its due time is the lag."""
 
@@ -28,7 +28,7 @@ class TimerFired(Fact):
 
 
 @tagged(32)
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TimerCancelled(Decision):
     """The code no longer waits for the timer."""
 
