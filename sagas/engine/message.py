@@ -25,13 +25,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Message):
-    """Begin a run."""
+    """Begin a run: ``delay_ms`` after its start is recorded; ``parent`` and ``seed`` as in ``RunStarted``."""
 
     TAG: ClassVar[int] = 1
     run_id: str
     type: str
     args: bytes
     attributes: dict[str, Any] = field(default_factory=dict)
+    delay_ms: int = 0
+    parent: tuple[Any, ...] = ()
+    seed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

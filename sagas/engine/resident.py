@@ -423,6 +423,9 @@ class Resident:
             message.trace,
             message.message_id,
             EPISODES if saga_type is None else saga_type.trace_mode,
+            not_before_ms=now_ms + message.delay_ms if message.delay_ms else 0,
+            parent=tuple(message.parent),
+            seed=message.seed,
             at_ms=now_ms,
         )
         if saga_type is None:

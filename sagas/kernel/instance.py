@@ -215,7 +215,7 @@ class Instance:
     @functools.cached_property
     def random(self) -> random.Random:
         """The run's own dice. Made when first wanted: they take 2.5 KB, and millions of runs never throw them."""
-        return random.Random(self.started.run_id)
+        return random.Random(self.started.seed or self.started.run_id)
 
     @property
     def has_unapplied(self) -> bool:

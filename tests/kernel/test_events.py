@@ -16,7 +16,13 @@ from sagas.kernel.events.base import _classes, tagged
 
 # Tag -> (name, fields in their stored order). Never edit a row: append fields at its end, append rows.
 GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
-    1: ("RunStarted", ("id", "run_id", "type", "args", "attributes", "trace", "message_id", "trace_mode")),
+    1: (
+        "RunStarted",
+        (
+            *("id", "run_id", "type", "args", "attributes", "trace", "message_id", "trace_mode"),
+            *("deadline_ms", "not_before_ms", "chain", "parent", "seed"),
+        ),
+    ),
     2: ("Activated", ()),
     3: ("RunCompleted", ("result",)),
     4: ("RunFailed", ("failure",)),

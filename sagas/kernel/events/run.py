@@ -22,6 +22,9 @@ class RunStarted(Fact):
     """A run was admitted. ``args`` is an argument payload; ``trace`` the caller's W3C traceparent, or "".
 
     ``trace_mode`` says how its history is cut into traces: EPISODES, or CONTINUOUS (one for the whole run).
+    ``deadline_ms`` ends the whole chain of runs (0: never), ``not_before_ms`` holds ``run`` back (0: at once).
+    ``chain`` of a run that follows another: (first run, the one before, which try of the first's arguments this is).
+    ``parent`` of a child: (id, run, number of the decision). ``seed``: what its dice are thrown with, "" its run id.
     """
 
     id: str
@@ -32,6 +35,11 @@ class RunStarted(Fact):
     trace: str = ""
     message_id: str = ""
     trace_mode: str = EPISODES
+    deadline_ms: int = 0
+    not_before_ms: int = 0
+    chain: tuple[Any, ...] = ()
+    parent: tuple[Any, ...] = ()
+    seed: str = ""
 
 
 @tagged(2)
