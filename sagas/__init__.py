@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from sagas.kernel.handlers import query as query
     from sagas.kernel.handlers import signal as signal
     from sagas.kernel.outgoing import instance as instance
+    from sagas.kernel.patching import patched as patched
     from sagas.kernel.saga import saga as saga
     from sagas.kernel.scope import compensating as compensating
     from sagas.kernel.state import Status as Status
@@ -107,6 +108,7 @@ _ORIGIN = {
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
     "sagas.kernel.handlers": ("query", "signal"),
     "sagas.kernel.outgoing": ("instance",),
+    "sagas.kernel.patching": ("patched",),
     "sagas.kernel.saga": ("saga",),
     "sagas.kernel.scope": ("compensating",),
     "sagas.kernel.state": ("Status",),

@@ -29,6 +29,7 @@ from sagas.kernel.events import (
     Event,
     MessageDelivered,
     MessageRefused,
+    Patched,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -203,6 +204,8 @@ class Instance:
             self._part("nothing more in this activation", decision.identity())
         recorded = self._recorded[done]
         if not same(recorded, decision):
+            if self.pass_marks():
+                return self.decide(decision)
             self._part(recorded.identity(), decision.identity())
         self._decisions.append(recorded)
         return cast("D", recorded)
@@ -211,6 +214,20 @@ class Instance:
         """Raises: ReadOnlyError inside a query, a predicate or an eviction."""
         if self._read_only:
             raise ReadOnlyError(f"a query, a predicate or a validator may only read: it tried to {what}")
+
+    @functools.cached_property
+    def patches(self) -> dict[str, bool]:
+        """What ``patched`` has answered in this run."""
+        return {}
+
+    def pass_marks(self) -> bool:
+        """Take in the marks of ``patched`` that are recorded at this place; returns whether there were any."""
+        first = at = len(self._decisions)
+        while at < len(self._recorded) and isinstance(mark := self._recorded[at], Patched):
+            self.patches[mark.change_id] = True
+            self._decisions.append(mark)
+            at += 1
+        return at > first
 
     @functools.cached_property
     def random(self) -> random.Random:
@@ -372,6 +389,7 @@ class Instance:
             self._part(
                 recorded[0].identity() if recorded else "no decision", f"{type(self._stop).__name__}: {self._stop}"
             )
+        self.pass_marks()
         if len(self._decisions) < len(recorded):
             self._part(recorded[len(self._decisions)].identity(), "nothing")
 

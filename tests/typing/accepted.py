@@ -80,6 +80,7 @@ async def tidy_up(user_id: str) -> None:
     assert_type(await other.signal(Subscription.cancel, "no longer needed"), None)
     await other.signal("cancel", "by name")
     await asyncio.gather(other.cancel("gone"), other.cancel(reason="gone"))
+    assert_type(sagas.patched("in one go"), bool)
 
 
 async def use(client: Client) -> None:

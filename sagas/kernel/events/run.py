@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sagas.kernel.events.base import Decision, Fact, tagged
 from sagas.value import value
@@ -122,3 +122,13 @@ class Paused(Fact):
 
     by: str = ""
     message_id: str = ""
+
+
+@tagged(14)
+@value(frozen=True, slots=True)
+class Patched(Decision):
+    """The code asked here, for the first time, whether to take the new branch of a change: it does."""
+
+    IDENTITY: ClassVar[tuple[str, ...]] = ("change_id",)
+
+    change_id: str
