@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 from contextlib import aclosing
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.text import Text
 
@@ -17,8 +18,9 @@ from sagas.cli.text import one_line, to_json
 from sagas.cli.verdict import OK
 from sagas.cli.waiting import reasons
 from sagas.description import Description
+from sagas.errors import InvalidArgument
 from sagas.kernel.duration import from_ms
-from sagas.kernel.events import Event
+from sagas.kernel.events import Event, encode_histories
 from sagas.telemetry import spans_of_history
 
 _SHOWN = 100
@@ -35,9 +37,12 @@ def describe(args: argparse.Namespace) -> int:
 
 
 def history(args: argparse.Namespace) -> int:
-    """A table of the events that say something, or all of them as JSON."""
+    """A table of the events that say something, or all of them as JSON, or in a file to be replayed."""
     events = asyncio.run(_events(args))
-    if args.json:
+    if args.download is not None:
+        if events:
+            _save(args.download, events)
+    elif args.json:
         for position, event in enumerate(events):
             print_json(json_of(position, event))
     elif events:
@@ -48,6 +53,14 @@ def history(args: argparse.Namespace) -> int:
                 shown.add_row(str(position), time, type(event).__name__, Text(words_of(event)))
         print_table(shown)
     return OK
+
+
+def _save(path: Path, events: list[Event]) -> None:
+    try:
+        path.write_bytes(encode_histories([events]))
+    except OSError as error:
+        raise InvalidArgument(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
+    say(f"sagas: {len(events)} events are in {path}; `sagas replay {path} --module MODULE` runs your code over them")
 
 
 def trace(args: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "describe": ("sagas.cli.look_commands", "describe"),
     "history": ("sagas.cli.look_commands", "history"),
     "trace": ("sagas.cli.look_commands", "trace"),
+    "replay": ("sagas.cli.replay_command", "replay"),
     "doctor": ("sagas.cli.doctor", "doctor"),
 }
 """Where each command lives: the module, imported when it is called, and the function."""
@@ -293,7 +294,14 @@ def _add_look_commands(commands: Any) -> None:
         "history",
         "every event of a saga's run",
         "Numbers are places in the history. --json tells every event whole.",
-        ["sagas history trip-1", "sagas history trip-1 --json | jq 'select(.event == \"StepFailed\")'"],
+        [
+            "sagas history trip-1",
+            "sagas history trip-1 --json | jq 'select(.event == \"StepFailed\")'",
+            "sagas history trip-1 --download trip-1.history",
+        ],
+    )
+    history.add_argument(
+        "--download", type=Path, metavar="FILE", help="write it to a file that `sagas replay` and tests can read"
     )
     trace = command(
         commands,
@@ -316,6 +324,28 @@ def _add_look_commands(commands: Any) -> None:
     for each in (listing, describe, history, trace, doctor):
         add_store(each)
         add_json(each)
+    _add_replay_command(commands)
+
+
+def _add_replay_command(commands: Any) -> None:
+    replay = command(
+        commands,
+        "replay",
+        "run your code over downloaded histories, to see whether it still fits them",
+        "Needs no Redis and changes nothing: steps are not made again, their recorded results are taken. The code runs "
+        "in this process, so a breakpoint() in it is hit. Exits with 1 when code and a history part, and says where.",
+        [
+            "sagas history trip-1 --download trip-1.history",
+            "sagas replay trip-1.history --module shop",
+            "sagas replay histories/*.history --module shop --pdb",
+        ],
+    )
+    replay.add_argument("files", metavar="FILE", nargs="+", type=Path, help="what `sagas history --download` wrote")
+    replay.add_argument(
+        "--module", metavar="MODULE", action="append", required=True, help="where the sagas are; may be repeated"
+    )
+    replay.add_argument("--pdb", action="store_true", help="open the debugger where the code parts from a history")
+    add_json(replay)
 
 
 def _version() -> str:

@@ -8,6 +8,7 @@ from sagas.kernel.events.compensation import (
     CompensationScheduled,
     CompensationStarted,
 )
+from sagas.kernel.events.download import decode_histories, encode_histories
 from sagas.kernel.events.message import SignalDeadLettered, SignalReceived
 from sagas.kernel.events.outgoing import (
     CANCEL,
@@ -80,6 +81,8 @@ __all__ = [
     "TimerFired",
     "TimerSet",
     "decode_chunk",
+    "decode_histories",
     "encode_chunk",
+    "encode_histories",
     "same",
 ]
