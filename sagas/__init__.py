@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from sagas.errors import UnsafeStore as UnsafeStore
     from sagas.handle import Handle as Handle
     from sagas.kernel.activity import activity as activity
+    from sagas.kernel.attributes import set_attributes as set_attributes
     from sagas.kernel.flow import info as info
     from sagas.kernel.flow import logger as logger
     from sagas.kernel.flow import now as now
@@ -105,6 +106,7 @@ _ORIGIN = {
         "UnsafeStore",
     ),
     "sagas.kernel.activity": ("activity",),
+    "sagas.kernel.attributes": ("set_attributes",),
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
     "sagas.kernel.handlers": ("query", "signal"),
     "sagas.kernel.outgoing": ("instance",),

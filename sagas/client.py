@@ -18,12 +18,12 @@ from sagas.errors import InvalidArgument
 from sagas.filter import Filter
 from sagas.handle import Handle
 from sagas.ids import check_id, new_message_id
+from sagas.kernel.attributes import checked_attributes
 from sagas.kernel.duration import Duration
 from sagas.kernel.handlers import handler_args, handler_name
 from sagas.kernel.saga import SagaType, saga_type_of
 from sagas.kernel.state import Status
 from sagas.patience import Patience, RealPatience
-from sagas.payloads import encode
 from sagas.store.port import Admission, OnConflict, OnReuse, Store
 from sagas.telemetry.caller import current_traceparent
 
@@ -187,8 +187,9 @@ class Client:
     async def list(self, query: str = "") -> AsyncIterator[Description]:
         """Instances that match, e.g. ``"status = 'running' and type = 'Subscription'"``; in no particular order.
 
-        Fields: status, type, id, compensation, parked (its reason, '' when not). One whose head cannot be read is named
-        as parked, with that reason. Raises: InvalidArgument.
+        Fields: status, type, id, compensation, parked (its reason, '' when not), and ``attributes.plan`` for whatever
+        its attributes are named: ``"attributes.plan = 'pro' and attributes.seats = 5"`` (grammar: ``sagas.filter``).
+        One whose head cannot be read is named as parked, with that reason. Raises: InvalidArgument.
         """
         async for page in self._pages(query):
             for found in page:
@@ -203,7 +204,7 @@ class Client:
                 ids, cursor = await self._access.store.ids(index, cursor)
                 stored = zip(ids, await self._access.store.heads(ids), strict=True)
                 found = [describe_stored(id, head, index) for id, head in stored if head is not None]
-                if page := [each for each in found if wanted.matches(_row(each))]:
+                if page := [each for each in found if wanted.matches(_row(each), each.attributes)]:
                     yield page
                 more = bool(cursor)
 
@@ -246,7 +247,7 @@ def start_message(
         run_id=uuid.uuid4().hex if run_id is None else run_id,
         type=type,
         args=args,
-        attributes=_checked_attributes(attributes),
+        attributes=checked_attributes(attributes),
     )
 
 
@@ -271,15 +272,6 @@ def start_admission(
 
 def _terminate_for_start() -> bytes:
     return encode_message(Terminate(message_id=new_message_id(None), reason="replaced by a new start of the same id"))
-
-
-def _checked_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    given = dict(attributes or {})
-    for name, value in given.items():
-        if not isinstance(name, str) or not isinstance(value, str | int | float | bool):
-            raise InvalidArgument(f"attribute {name!r} is a {type(value).__name__}; use str, int, float or bool")
-    encode(given)
-    return given
 
 
 def _one_of(what: str, value: Any, allowed: tuple[str, ...]) -> Any:

@@ -48,7 +48,7 @@ def head_of(
         parked_timer_ms=parked_timer_ms,
         paused=state.paused,
         waiting=waiting,
-        attributes=started.attributes,
+        attributes=state.attributes,
     )
 
 

@@ -95,7 +95,7 @@ def info() -> Info:
         type=started.type,
         started=from_ms(started.at_ms),
         history_length=instance.history_length,
-        attributes=dict(started.attributes),
+        attributes=dict(instance.attributes),
     )
 
 

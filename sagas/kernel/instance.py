@@ -14,7 +14,7 @@ import functools
 import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -97,6 +97,7 @@ class Instance:
         self._read_only = False
         self.spoiled = False  # a query woke a task or made a future, which no replay would know of: drop this object
         self._started_by: RunStarted | None = None
+        self.attributes: Mapping[str, Any] = {}  # as its code has set them
         self._cancel_reason: str | None = None
         self._object: Any = None
         self._main: asyncio.Task[Any] | None = None
@@ -419,7 +420,7 @@ class Instance:
     # --- applying facts
 
     def _start(self, fact: RunStarted) -> None:
-        self._started_by = fact
+        self._started_by, self.attributes = fact, fact.attributes
         context = contextvars.Context()
         try:
             args, kwargs = self.saga_type.arguments.decode(fact.args)

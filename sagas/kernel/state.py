@@ -7,14 +7,16 @@ coroutines are never asked.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from compensations import Compensation
+from sagas.kernel.attributes import merged
 from sagas.kernel.episode import Beginning, Episode, Origins, Trail
 from sagas.kernel.events import (
     Activated,
+    AttributesSet,
     CancelRequested,
     CompensationCompleted,
     CompensationEnded,
@@ -71,6 +73,7 @@ class RunState:
     parked: str = ""
     paused: bool = False
     closing: Event | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     events: int = 0
     last_ms: int = 0
     steps: dict[int, OpenStep] = field(default_factory=dict)
@@ -178,8 +181,12 @@ class RunState:
 
 
 def _started(state: RunState, event: RunStarted) -> None:
-    state.started = event
+    state.started, state.attributes = event, event.attributes
     state.episode = Episode(since_ms=event.at_ms)
+
+
+def _attributes_set(state: RunState, event: AttributesSet) -> None:
+    state.attributes = merged(state.attributes, event.attributes)
 
 
 def _activated(state: RunState, _event: Activated) -> None:
@@ -271,6 +278,7 @@ def _closed(status: Status) -> Callable[[RunState, Any], None]:
 _FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
     RunStarted: _started,
     Activated: _activated,
+    AttributesSet: _attributes_set,
     StepScheduled: _scheduled,
     CompensationScheduled: _scheduled,
     StepCompleted: _step_ended,

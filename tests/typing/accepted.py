@@ -81,6 +81,7 @@ async def tidy_up(user_id: str) -> None:
     await other.signal("cancel", "by name")
     await asyncio.gather(other.cancel("gone"), other.cancel(reason="gone"))
     assert_type(sagas.patched("in one go"), bool)
+    sagas.set_attributes(plan="pro", seats=5, rate=0.5, trial=None)
 
 
 async def use(client: Client) -> None:

@@ -39,6 +39,8 @@ async def tidy_up() -> None:
     await other.signal(Subscription.cancel, 5)  # E: arg-type
     await other.signal(Subscription.cancel, "a", "b")  # E: arg-type
     await other.cancel(5)  # E: arg-type
+    sagas.set_attributes(plan=["pro"])  # E: arg-type
+    sagas.patched(5)  # E: arg-type
     await sagas.instance(5).cancel()  # E: arg-type
 
 

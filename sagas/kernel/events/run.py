@@ -124,6 +124,21 @@ class Paused(Fact):
     message_id: str = ""
 
 
+@tagged(13)
+@value(frozen=True, slots=True)
+class AttributesSet(Decision):
+    """The code changed what its run can be found by; None takes one away. Values are not compared on replay."""
+
+    IDENTITY: ClassVar[tuple[str, ...]] = ("names",)
+
+    attributes: dict[str, Any]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the attributes it changes, sorted."""
+        return sorted(self.attributes)
+
+
 @tagged(14)
 @value(frozen=True, slots=True)
 class Patched(Decision):
