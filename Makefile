@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv demo test check sim chaos bench clean
+.PHONY: venv demo test check sim chaos bench histories clean
 
 venv: $(STAMP)
 
@@ -35,6 +35,10 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.payloads
 	$(BIN)/python -m benchmarks.steps
+
+# Recordings of scenarios that have none of this version yet; later versions must replay them.
+histories: $(STAMP)
+	$(BIN)/python -m tests.histories.record
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
