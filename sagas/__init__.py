@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sagas.errors import ActivityFailed as ActivityFailed
     from sagas.errors import ActivityTimeout as ActivityTimeout
     from sagas.errors import ArgumentMismatch as ArgumentMismatch
+    from sagas.errors import CodecError as CodecError
     from sagas.errors import DefinitionError as DefinitionError
     from sagas.errors import HistoryError as HistoryError
     from sagas.errors import InvalidArgument as InvalidArgument
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
     from sagas.kernel.saga import saga as saga
     from sagas.kernel.scope import compensating as compensating
     from sagas.kernel.state import Status as Status
+    from sagas.payloads.sealing import Codec as Codec
+    from sagas.payloads.sealing import use_codec as use_codec
     from sagas.sync import SyncClient as SyncClient
     from sagas.sync import SyncHandle as SyncHandle
     from sagas.sync import connect_sync as connect_sync
@@ -81,6 +84,7 @@ _ORIGIN = {
         "ActivityFailed",
         "ActivityTimeout",
         "ArgumentMismatch",
+        "CodecError",
         "DefinitionError",
         "HistoryError",
         "InvalidArgument",
@@ -114,6 +118,7 @@ _ORIGIN = {
     "sagas.kernel.saga": ("saga",),
     "sagas.kernel.scope": ("compensating",),
     "sagas.kernel.state": ("Status",),
+    "sagas.payloads.sealing": ("Codec", "use_codec"),
     "sagas.sync": ("SyncClient", "SyncHandle", "connect_sync"),
 }
 _FROM = {name: module for module, names in _ORIGIN.items() for name in names}

@@ -26,6 +26,7 @@ from sagas.kernel.duration import Duration, to_ms
 from sagas.kernel.events import Event, decode_chunk
 from sagas.kernel.state import RunState
 from sagas.patience import Patience
+from sagas.payloads.sealing import opened_words
 from sagas.store.head import decode_head
 from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Store, Subscription
 
@@ -159,7 +160,7 @@ class Access:
         if current and head is not None:
             if head.parked and not self._is_lifted(id, head):
                 self._lifted.pop(id, None)
-                raise SagaParked(id, head.parked)
+                raise SagaParked(id, opened_words(head.parked))
             if not head.closed_ms:
                 return None
         last = await self.store.history(id, run_id or ("" if head is None else head.run_id), -1)
@@ -187,7 +188,7 @@ class Access:
             why = f"no host answered within {QUERY_TIMEOUT_S:g} s: is one running for this namespace?"
             raise QueryFailed(name, "NoAnswer", why) from None
         if reply.error is not None:
-            raise QueryFailed(name, *reply.error)
+            raise QueryFailed(name, reply.error[0], opened_words(reply.error[1]))
         assert reply.value is not None, "a reply is a value or an error"
         return reply.value
 

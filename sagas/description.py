@@ -11,6 +11,7 @@ from sagas.engine.heads import public_status
 from sagas.errors import HistoryError
 from sagas.kernel.duration import EPOCH, from_ms
 from sagas.kernel.state import Status
+from sagas.payloads.sealing import opened_words
 from sagas.store.head import decode_head
 from sagas.store.port import Head
 
@@ -61,9 +62,9 @@ def describe(id: str, head: Head) -> Description:
         type=head.type,
         status=public_status(head.status),
         compensation=Compensation(head.compensation),
-        parked=head.parked or None,
+        parked=opened_words(head.parked) or None,
         paused=head.paused,
-        waiting_for=tuple(Wait(kind=kind, what=what, at=from_ms(at)) for kind, what, at in head.waiting),
+        waiting_for=tuple(Wait(kind=kind, what=opened_words(what), at=from_ms(at)) for kind, what, at in head.waiting),
         started=from_ms(head.started_ms),
         closed=from_ms(head.closed_ms) if head.closed_ms else None,
         attributes=dict(head.attributes),

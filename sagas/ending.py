@@ -16,7 +16,7 @@ def value_of(id: str, closing: Event) -> bytes:
             return result
         case RunFailed(failure=row):
             failure = Failure.from_row(row)
-            raise SagaFailed(id, failure.cause_type, failure.message) from failure.declared()
+            raise SagaFailed(id, failure.cause_type, failure.words) from failure.declared()
         case RunCancelled(reason=reason):
             raise SagaCancelled(id, reason)
         case RunTimedOut(reason=reason):

@@ -34,6 +34,25 @@ class PayloadError(SagaError, TypeError):
     """A value cannot be encoded, or stored bytes cannot be decoded as the annotated type."""
 
 
+class CodecError(PayloadError):
+    """A payload is sealed by a codec that this process lacks, or that cannot open it. Attributes: ``codec``, ``why``.
+
+    Whose fault: a process without the module that calls ``sagas.use_codec``, or without an old key. Nothing is lost: a
+    run that needs the payload waits for a host that has it.
+    """
+
+    def __init__(self, codec: str, why: str) -> None:
+        super().__init__(codec, why)
+        self.codec = codec
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"a payload is sealed with codec {self.codec!r}, and cannot be opened here ({self.why}): "
+            "load the module that calls sagas.use_codec() with it"
+        )
+
+
 class NondeterminismError(SagaError):
     """Replaying a run's history, its saga code asked for something else than what is recorded.
 

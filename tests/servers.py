@@ -57,6 +57,10 @@ class Server:
         """A plain client, to look behind the store or to change the server's settings."""
         return redis.Redis.from_url(self.url, protocol=2)
 
+    def written(self) -> bytes:
+        """Its files: every write it was ever sent, also of what has been deleted since (until it rewrites them)."""
+        return b"".join(each.read_bytes() for each in sorted((self._folder / "appendonlydir").iterdir()))
+
     def kill(self) -> None:
         """As a crash does: SIGKILL, and nothing else is done."""
         self._process.kill()

@@ -11,6 +11,7 @@ from sagas.kernel.duration import from_ms
 from sagas.kernel.events import Activated, Event
 from sagas.kernel.failure import Failure
 from sagas.payloads import decode
+from sagas.payloads.sealing import opened_words
 
 _ONLY_FOR_MACHINES = frozenset({"id", "run_id", "message_id", "trace", "trace_mode", "scope", "errors", "started_ms"})
 _PLUMBING = (Activated,)
@@ -51,16 +52,21 @@ def _value(name: str, value: Any) -> Any:
         return {
             "kind": failure.kind,
             "cause_type": failure.cause_type,
-            "message": failure.message,
+            "message": failure.words,
             "outcome": failure.outcome.value,
             "args": _decoded(failure.args) if failure.args else [],
         }
     if name == "errors":
         return [
-            {"attempt": attempt, "at": from_ms(at_ms).isoformat(), "cause_type": cause_type, "message": message}
+            {
+                "attempt": attempt,
+                "at": from_ms(at_ms).isoformat(),
+                "cause_type": cause_type,
+                "message": opened_words(message),
+            }
             for attempt, at_ms, cause_type, message, *_ in value
         ]
-    return value
+    return opened_words(value) if isinstance(value, str) else value
 
 
 def _decoded(payload: bytes) -> Any:

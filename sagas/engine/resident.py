@@ -24,7 +24,7 @@ from sagas.engine.steps import (
     decode_attempts,
     encode_attempts,
 )
-from sagas.errors import HistoryError, NondeterminismError, QueryFailed
+from sagas.errors import CodecError, HistoryError, NondeterminismError, QueryFailed
 from sagas.kernel.activity import StepOptions
 from sagas.kernel.episode import Trail
 from sagas.kernel.events import (
@@ -63,7 +63,7 @@ from sagas.store.port import Head, Loaded, Transition
 from sagas.value import value
 
 CODE = "code"
-"""The kind of wait of an instance whose saga type no host here knows."""
+"""The kind of wait of an instance whose saga type, or the codec of whose payloads, this host does not know."""
 
 
 @value(frozen=True, slots=True)
@@ -228,6 +228,8 @@ class Resident:
             self._instance = Instance.replay(saga_type, history, self._registry.learn)
         except NondeterminismError as error:
             self._blocked = f"{type(error).__name__}: {error}"
+        except CodecError as error:
+            self._blocked = str(error)
         else:
             self._state = self._instance.state
 
@@ -357,6 +359,10 @@ class Resident:
         if activation.park:
             state.evolve_all(facts)
             return [*facts, self._park(activation.park, now_ms)], True
+        if activation.blocked:
+            state.evolve_all(facts)
+            self._blocked = activation.blocked
+            return facts, True
         self._unapplied = False
         self._follow(activation.decisions, open_before, now_ms)
         return [*facts, Activated(at_ms=now_ms), *activation.decisions], False

@@ -9,6 +9,7 @@ from compensations import Outcome
 from sagas.engine.steps import Attempt
 from sagas.kernel.activity import StepOptions
 from sagas.kernel.failure import CANCELLED, LOST, TIMEOUT, Failure
+from sagas.payloads.sealing import concealed_words
 
 LOST_DELAY_MS = 200
 """Before a step whose worker died is tried again."""
@@ -77,7 +78,7 @@ def standing(activity: str, attempt: Attempt | None) -> str:
     if attempt is None or attempt.number <= TOLD_AFTER or not attempt.errors:
         return activity
     _, _, cause_type, message, *_ = attempt.errors[-1]
-    reason = textwrap.shorten(f"{cause_type}: {message}", _REASON_LENGTH, placeholder="...")
+    reason = textwrap.shorten(f"{cause_type}: {concealed_words(message)}", _REASON_LENGTH, placeholder="...")
     return f"{activity} ({attempt.number - 1} attempts in vain, the last: {reason})"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sagas.errors import NotInSaga
+from sagas.errors import CodecError, NotInSaga
+from sagas.payloads.sealing import on_unreadable
 
 if TYPE_CHECKING:
     from sagas.kernel.instance import Instance
@@ -23,6 +24,16 @@ def current(what: str = "this call") -> Instance:
     if instance is None:
         raise NotInSaga(f"{what} works only inside a saga: call it from code that a @saga runs")
     return instance
+
+
+def _hold(error: CodecError) -> None:
+    """A payload of a run cannot be opened here: its code goes no further, whatever it makes of the error."""
+    instance: Instance | None = getattr(asyncio._get_running_loop(), INSTANCE, None)
+    if instance is not None:
+        instance.hold(error)
+
+
+on_unreadable(_hold)
 
 
 def in_saga() -> bool:

@@ -11,18 +11,39 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from compensations import Outcome
-from sagas.errors import ActivityFailed, ActivityTimeout, Declared, PayloadError, Permanent, Rejected, StepError
+from sagas.errors import (
+    ActivityFailed,
+    ActivityTimeout,
+    CodecError,
+    Declared,
+    NondeterminismError,
+    PayloadError,
+    Permanent,
+    Rejected,
+    StepError,
+)
 from sagas.kernel.events import FailureRow
 from sagas.payloads import decode, encode
+from sagas.payloads.sealing import opened_words, sealed_words
 
 ERROR, DECLARED, TIMEOUT, LOST, CANCELLED = "error", "declared", "timeout", "lost", "cancelled"
 _LONGEST_MS = 2**40  # what an error may ask to wait: 34 years, which every store can hold as a time
 
 
 def told(error: BaseException) -> str:
-    """The words of an error and of those it groups, whatever ``__str__`` does, as text that UTF-8 can hold."""
+    """The words of an error for a history: they may hold a user's data, and are sealed where a codec is used."""
+    if isinstance(error, NondeterminismError | CodecError):  # ours: they name events and codecs, for operators
+        return _words(error)
+    try:
+        return sealed_words(_words(error))
+    except PayloadError as broken:
+        return str(broken)
+
+
+def _words(error: BaseException) -> str:
+    """What an error and those it groups say, whatever ``__str__`` does, as text that UTF-8 can hold."""
     if isinstance(error, BaseExceptionGroup):
-        each = "; ".join(f"{type(inner).__qualname__}: {told(inner)}" for inner in error.exceptions)
+        each = "; ".join(f"{type(inner).__qualname__}: {_words(inner)}" for inner in error.exceptions)
         return f"{_text(error)}: {each}"
     return _text(error)
 
@@ -40,7 +61,8 @@ class Failure:
     """Why an attempt or a step failed.
 
     ``kind``: ERROR (any exception), DECLARED (Rejected, Permanent and their subclasses), TIMEOUT (``detail`` says
-    which), LOST (the worker died), CANCELLED. ``final``: the activity itself asks not to be tried again.
+    which), LOST (the worker died), CANCELLED. ``message`` is as stored: sealed where a codec is used. ``final``: the
+    activity itself asks not to be tried again.
     """
 
     kind: str
@@ -112,7 +134,12 @@ class Failure:
             return self._declared(known)
         if self.kind == TIMEOUT:
             return ActivityTimeout(activity, self.detail, attempts, self.outcome)
-        return ActivityFailed(activity, attempts, self.cause_type, self.message, self.outcome)
+        return ActivityFailed(activity, attempts, self.cause_type, self.words, self.outcome)
+
+    @property
+    def words(self) -> str:
+        """The message as far as this process can open it."""
+        return opened_words(self.message)
 
     def declared(self) -> StepError | None:
         """The user's own error class rebuilt, where this process knows it."""
@@ -120,7 +147,7 @@ class Failure:
         return None if known is None else self._declared(known)
 
     def _declared(self, known: type[Declared]) -> StepError:
-        args = tuple(decode(self.args)) if self.args else (self.message,)
+        args = tuple(decode(self.args)) if self.args else (self.words,)
         try:
             error = known(*args)
         except TypeError:

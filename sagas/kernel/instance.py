@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar, cast
 
-from sagas.errors import NondeterminismError, QueryFailed, ReadOnlyError, SagaError
+from sagas.errors import CodecError, NondeterminismError, QueryFailed, ReadOnlyError, SagaError
 from sagas.kernel.activity import Activity
 from sagas.kernel.events import (
     Activated,
@@ -60,10 +60,14 @@ Answered = MessageDelivered | MessageRefused
 
 @value(frozen=True, slots=True)
 class Activation:
-    """What came of an activation: the decisions, or the reason why the run must be parked (they are void then)."""
+    """What came of an activation: the decisions; or, and then they are void, why the run cannot go on.
+
+    ``park``: until somebody acts. ``blocked``: here, as a codec is missing; another host may have it.
+    """
 
     decisions: list[Event]
     park: str = ""
+    blocked: str = ""
 
 
 Learn = Callable[["Activity[..., Any]"], None]
@@ -112,12 +116,14 @@ class Instance:
     def activate(self, facts: Iterable[Event], now_ms: int) -> Activation:
         """Apply ``facts``, run until nothing is ready, return the decisions; ``state`` has taken in all of them.
 
-        A result with ``park`` leaves this object unusable: the caller records the facts and drops it.
+        A result with ``park`` or ``blocked`` leaves this object unusable: the caller records the facts and drops it.
         """
         facts = list(facts)
         self.history_length = self.state.events + len(facts)
         self._run([*self._unapplied, *facts], now_ms)
         self._unapplied = []
+        if isinstance(self._stop, CodecError):
+            return Activation([], blocked=str(self._stop))
         if self._stop is not None:
             return Activation([], self._park_reason(self._stop))
         self.state.evolve_all(facts)
@@ -129,7 +135,8 @@ class Instance:
     def replay(cls, saga_type: SagaType, history: Sequence[Event], learn: Learn = _nothing) -> Instance:
         """The instance as it stood at the end of ``history``; ``learn`` is told of the activities it calls.
 
-        Raises: NondeterminismError when the code asks for something else than is recorded.
+        Raises: NondeterminismError when the code asks for something else than is recorded; CodecError when what is
+        recorded cannot be opened here.
         """
         instance = cls(saga_type, learn)
         try:
@@ -350,6 +357,10 @@ class Instance:
         await self.loop.create_future()
         raise AssertionError("a parked run went on")
 
+    def hold(self, error: CodecError) -> None:
+        """Stop here: the activation is void, and the run waits for a host that can open what it needs."""
+        self._stop = self._stop or error
+
     def refuse(self, what: str) -> NoReturn:
         """Saga code asked for something it can never have; logged too, as code that catches it may keep it to itself.
 
@@ -384,7 +395,7 @@ class Instance:
     def _repeat(self, facts: Sequence[Event], now_ms: int, recorded: Sequence[Event], position: int) -> None:
         self._recorded, self._position, self.history_length = recorded, position, position - 1
         self._run(facts, now_ms)
-        if isinstance(self._stop, NondeterminismError):
+        if isinstance(self._stop, NondeterminismError | CodecError):
             raise self._stop
         if self._stop is not None:
             self._part(

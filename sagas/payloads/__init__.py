@@ -3,7 +3,8 @@
 Law: bytes are a function of the value alone (never of the process, the hash seed or the annotation), and decoding
 creates nothing but builtin values and the types named in the annotation. Nothing is imported, looked up or called by
 a name that came out of the bytes. ``encode`` and ``decode`` (and ``Signature``, which goes through the same two
-functions of ``wire.py``) are the only doors.
+functions of ``wire.py``) are the only doors; a codec, where one is used, stands in each of them (``sealing.py``), and
+what it makes of the bytes is its own affair.
 
 What comes back is what went in, by kind of value:
 
@@ -28,6 +29,7 @@ from typing import Any
 from sagas.payloads import wire
 from sagas.payloads.arguments import prepend
 from sagas.payloads.misfit import Misfit
+from sagas.payloads.sealing import opened, sealed
 from sagas.payloads.shapes import shape_of
 from sagas.payloads.signature import Signature
 
@@ -35,19 +37,21 @@ __all__ = ["Signature", "decode", "encode", "prepend"]
 
 
 def encode(value: object) -> bytes:
-    """The bytes of ``value``: equal for equal values in every process.
+    """The bytes of ``value``: equal for equal values in every process, where no codec is used.
 
-    Raises: PayloadError naming the path inside the value (``value.address.lines[3]``) and what to use instead.
+    Raises: PayloadError naming the path inside the value (``value.address.lines[3]``) and what to use instead; or
+    saying that it is too large.
     """
-    return wire.pack(value, "value")
+    return sealed(wire.pack(value, "value"))
 
 
 def decode(data: bytes, annotation: object = Any) -> Any:
     """The value in ``data`` as the annotated type.
 
-    Raises: PayloadError when the bytes are damaged, or hold something that is not of the annotated type.
+    Raises: PayloadError when the bytes are damaged, or hold something that is not of the annotated type; CodecError
+    when they are sealed and cannot be opened here.
     """
-    raw = wire.unpack(data)
+    raw = wire.unpack(opened(data))
     try:
         return shape_of(annotation).decode(raw)
     except Misfit as misfit:

@@ -14,6 +14,7 @@ import msgpack
 
 from sagas.errors import PayloadError
 from sagas.payloads import wire
+from sagas.payloads.sealing import opened, sealed
 
 _NONE = b"\xc0"
 
@@ -45,11 +46,12 @@ def unpack(data: bytes) -> tuple[list[Any], dict[str, Any]]:
 def prepend(result: bytes | None, args: bytes) -> bytes:
     """The argument payload ``args`` with the value ``result`` (None: not known) in front, for an undo.
 
-    Raises: PayloadError when ``args`` is no argument payload.
+    Raises: PayloadError when ``args`` is no argument payload; CodecError when one of them cannot be opened here.
     """
+    args, result = opened(args), _NONE if result is None else opened(result)
     count, start = _header(args)
     header: bytes = msgpack.Packer(buf_size=16).pack_array_header(count + 1)
-    return header + (_NONE if result is None else result) + args[start:]
+    return sealed(header + result + args[start:])
 
 
 def _header(args: bytes) -> tuple[int, int]:

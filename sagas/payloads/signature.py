@@ -19,6 +19,7 @@ from sagas.errors import ArgumentMismatch, PayloadError
 from sagas.payloads import arguments, hints, wire
 from sagas.payloads.containers import decode_places
 from sagas.payloads.misfit import Misfit
+from sagas.payloads.sealing import opened, sealed
 from sagas.payloads.shape import ANYTHING, Shape
 from sagas.payloads.shapes import shape_of
 
@@ -67,15 +68,15 @@ class Signature:
         Raises: ArgumentMismatch when they do not fit; PayloadError when one cannot travel.
         """
         if not kwargs and self._least <= len(args) <= self._most:
-            return wire.pack(list(args), "args")
-        return arguments.pack(*self._arrange(args, kwargs))
+            return sealed(wire.pack(list(args), "args"))
+        return sealed(arguments.pack(*self._arrange(args, kwargs)))
 
     def decode(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments to call with, as annotated: ``f(*args, **kwargs)``.
 
         Raises: PayloadError when the bytes are damaged, do not fit the annotations, or are too many or too few.
         """
-        values, named = arguments.unpack(data)
+        values, named = arguments.unpack(opened(data))
         if named or not self._least <= len(values) <= self._most:
             self._check(values, named)
         try:

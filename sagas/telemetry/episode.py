@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sagas.kernel.episode import Episode
 from sagas.kernel.events import Event, RunStarted
+from sagas.payloads.sealing import concealed_words
 from sagas.telemetry.span import Attributes, Kind, Link, Moment, Span, SpanStatus, Why
 from sagas.telemetry.trace import Caller, Traces, parse_traceparent
 
@@ -151,5 +152,6 @@ class EpisodeSpans:
 
 
 def cut(text: str) -> str:
-    """``text``, no longer than a span should carry."""
+    """``text``, no longer than a span should carry, and without what a codec has sealed."""
+    text = concealed_words(text)
     return text if len(text) <= TEXT_LIMIT else f"{text[: TEXT_LIMIT - 1]}…"
