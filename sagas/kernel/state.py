@@ -83,6 +83,7 @@ class RunState:
     messages: dict[int, MessageSent] = field(default_factory=dict)  # sent, and not answered by their targets yet
     dead_letters: list[SignalDeadLettered] = field(default_factory=list)
     cancel_reason: str | None = None
+    lifts: int = 0  # resumes and cancels so far: what a parked run is moved by
     episode: Episode = field(default_factory=Episode)
     rested: bool = False  # the code has seen every fact so far, or is held: the next fact wakes the run
     _origins: Origins = field(default_factory=Origins)
@@ -248,6 +249,7 @@ def _signalled(state: RunState, event: SignalReceived) -> None:
 
 
 def _cancel_requested(state: RunState, event: CancelRequested) -> None:
+    state.lifts += 1
     if state.cancel_reason is None:
         state.cancel_reason = event.reason
 
@@ -259,6 +261,7 @@ def _parked(state: RunState, event: Parked) -> None:
 
 def _resumed(state: RunState, _event: Resumed) -> None:
     state.parked, state.paused = "", False
+    state.lifts += 1
     state.rested = False
 
 

@@ -15,7 +15,8 @@ from sagas.errors import HistoryError, PayloadError
 from sagas.store.port import Head, Status
 
 _ALWAYS = 3  # status, run_id, type: written whatever their values
-_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {})  # from version on: left out while they trail
+_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {}, 0)
+"""From ``version`` on: left out while they trail."""
 
 
 def encode_head(head: Head) -> bytes:
@@ -38,6 +39,7 @@ def encode_head(head: Head) -> bytes:
         head.paused,
         [list(wait) for wait in head.waiting] if head.waiting else [],
         dict(head.attributes) if head.attributes else {},
+        head.lifts,
     ]
     length = len(items)
     while length > _ALWAYS and items[length - 1] == _OPTIONAL[length - 1 - _ALWAYS]:
@@ -90,6 +92,7 @@ def _head(items: list[Any]) -> Head:
         paused=bool(items[10]),
         waiting=tuple((_text(kind), _text(what), int(when)) for kind, what, when in items[11]),
         attributes=dict(items[12]),
+        lifts=int(items[13]),
     )
 
 

@@ -54,6 +54,7 @@ class Head:
     paused: bool = False
     waiting: tuple[tuple[str, str, int], ...] = ()  # (kind, what, since or due ms): what it waits for
     attributes: Mapping[str, object] = field(default_factory=dict)
+    lifts: int = 0  # messages it has applied that move a parked run: resumes and cancels
 
 
 # --- messages from instance to instance ---------------------------------------------------------------------

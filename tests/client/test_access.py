@@ -17,11 +17,11 @@ from sagas.store.port import AdmissionVerdict, Claim, Head, Listener, Status, Su
 from tests.contract.samples import claimed, closing, committed, message, step
 
 
-def parked(run_id: str = "r1", events: int = 3) -> bytes:
+def parked(run_id: str = "r1", events: int = 3, lifts: int = 0) -> bytes:
     return encode_head(
         Head(
             status=Status.RUNNING, run_id=run_id, type="T", version=1, events=events, started_ms=1, closed_ms=0,
-            parked="a bug",
+            parked="a bug", lifts=lifts,
         )
     )  # fmt: skip
 
@@ -63,7 +63,9 @@ def test_a_resume_that_is_repeated_lifts_no_later_standstill() -> None:
         resume = message("a", message_id="m")
         await access.lift(resume)
         assert not await is_parked(access)  # the result is asked for only after the message was applied
-        await committed(store, claim, 2, step("a", 1, head=parked(events=6)))
+        await committed(store, claim, 2, step("a", 1, head=parked(events=5)))
+        assert not await is_parked(access)  # what was applied are signals that had come before
+        await committed(store, claim, 3, step("a", 2, head=parked(events=6, lifts=1)))
         assert (await access.lift(resume)).verdict is AdmissionVerdict.KNOWN
         assert await is_parked(access)
 
@@ -102,7 +104,7 @@ def test_few_are_remembered_and_none_that_was_told_as_parked(monkeypatch: pytest
         assert [await is_parked(access, id) for id in ("a", "b", "c")] == [True, False, False]
         for id in ("b", "c"):
             claim = claims[id]
-            await committed(store, claim, claim.sequence + 2, step(id, 1, head=parked(events=4)))
+            await committed(store, claim, claim.sequence + 2, step(id, 1, head=parked(events=4, lifts=1)))
             assert await is_parked(access, id)
         assert access._lifted == {}
 

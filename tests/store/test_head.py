@@ -26,6 +26,7 @@ MOST = Head(
     paused=True,
     waiting=(("signal", "paid", 5), ("timer", "", 1_700_000_000_000)),
     attributes={"n": 1, "f": 0.5, "b": b"\x00", "none": None, "at": datetime(2026, 1, 2, tzinfo=UTC), "l": [1, "x"]},
+    lifts=2,
 )
 
 small = st.integers(0, 2**40)
@@ -45,6 +46,7 @@ heads = st.builds(
     paused=st.booleans(),
     waiting=st.lists(st.tuples(words, words, small), max_size=3).map(tuple),
     attributes=st.dictionaries(words, st.none() | st.booleans() | small | words | st.binary(max_size=4), max_size=3),
+    lifts=small,
 )
 
 
@@ -78,6 +80,7 @@ def test_places_are_fixed_for_ever() -> None:
         True,
         [["signal", "paid", 5], ["timer", "", 1_700_000_000_000]],
         dict(MOST.attributes),
+        2,
     ]
 
 
