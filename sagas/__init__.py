@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from sagas.handle import Handle as Handle
     from sagas.kernel.activity import activity as activity
     from sagas.kernel.attributes import set_attributes as set_attributes
+    from sagas.kernel.child import Child as Child
+    from sagas.kernel.child import child as child
     from sagas.kernel.flow import info as info
     from sagas.kernel.flow import logger as logger
     from sagas.kernel.flow import now as now
@@ -111,6 +113,7 @@ _ORIGIN = {
     ),
     "sagas.kernel.activity": ("activity",),
     "sagas.kernel.attributes": ("set_attributes",),
+    "sagas.kernel.child": ("Child", "child"),
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
     "sagas.kernel.handlers": ("query", "signal"),
     "sagas.kernel.outgoing": ("instance",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, overload
+from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
 from sagas.access import Access
 from sagas.description import Description, describe_stored
@@ -21,21 +21,14 @@ from sagas.ids import check_id, new_message_id
 from sagas.kernel.attributes import checked_attributes
 from sagas.kernel.duration import Duration
 from sagas.kernel.handlers import handler_args, handler_name
-from sagas.kernel.saga import SagaType, saga_type_of
+from sagas.kernel.saga import RunsTo, SagaType, saga_type_of
 from sagas.kernel.state import Status
 from sagas.patience import Patience, RealPatience
 from sagas.store.port import Admission, OnConflict, OnReuse, Store
 from sagas.telemetry.caller import current_traceparent
 
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
-
-
-class RunsTo(Protocol[R_co]):
-    """A class saga: an object whose ``run()`` ends with a result."""
-
-    async def run(self) -> R_co: ...
 
 
 class Client:

@@ -18,7 +18,10 @@ from sagas.store.port import Head
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """One thing it waits for: ``kind`` is "step", "timer", "message" or "code"; ``at`` since when, or when due."""
+    """One thing it waits for: ``kind`` is "step", "timer", "child", "delivery", "message" or "code".
+
+    ``at``: since when, or when due. ``what`` names the activity, the child's id, the target of a message.
+    """
 
     kind: str
     what: str
@@ -30,6 +33,10 @@ class Wait:
                 return f"a timer, due {self.at:%Y-%m-%d %H:%M:%S %Z}"
             case "step":
                 return f"step {self.what!r}, since {self.at:%Y-%m-%d %H:%M:%S %Z}"
+            case "child":
+                return f"child {self.what!r}, since {self.at:%Y-%m-%d %H:%M:%S %Z}"
+            case "delivery":
+                return f"a message to {self.what!r} to be delivered, since {self.at:%Y-%m-%d %H:%M:%S %Z}"
             case "code":
                 return self.what
             case _:

@@ -47,7 +47,7 @@ def words_of(event: Event) -> str:
 def _value(name: str, value: Any) -> Any:
     if isinstance(value, bytes):
         return _decoded(value)
-    if name == "failure":
+    if name == "failure" and value:
         failure = Failure.from_row(value)
         return {
             "kind": failure.kind,

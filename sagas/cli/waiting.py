@@ -53,6 +53,12 @@ def _wait(id: str, wait: Wait, now: datetime) -> Reason:
             return Reason(f"it sleeps until {at(wait.at)} ({ago(wait.at, now)}), then goes on by itself")
         case "step":
             return Reason(f"step {wait.what!r} has not ended, {since}: it runs, is tried again, or waits for a worker")
+        case "child":
+            return Reason(f"its child {wait.what!r} has not ended, {since}", f"`sagas describe {wait.what}`")
+        case "delivery":
+            return Reason(
+                f"its message to {wait.what!r} has not arrived, {since}: a host delivers it as soon as it can"
+            )
         case "code":
             return Reason(wait.what, "start a host with the module that declares it: `sagas dev MODULE`")
         case _:

@@ -39,11 +39,12 @@ class Start(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal(Message):
-    """Call a signal handler."""
+    """Call a signal handler. ``parent``, here and below: only of the child of that decision (``RunStarted.parent``)."""
 
     TAG: ClassVar[int] = 2
     name: str
     args: bytes
+    parent: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class Cancel(Message):
 
     TAG: ClassVar[int] = 4
     reason: str
+    parent: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Terminate(Message):
 
     TAG: ClassVar[int] = 5
     reason: str
+    parent: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +99,25 @@ class Reported(Message):
     report: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildAnswer(Message):
+    """How a child ended, to the run that began it by its decision ``number``.
+
+    ``status`` as in ``state.Status``; ``result`` of a completed one, ``failure`` of a failed one, else ``reason``.
+    """
+
+    TAG: ClassVar[int] = 13
+    run_id: str
+    number: int
+    child: str
+    status: str
+    result: bytes = b""
+    failure: tuple[Any, ...] = ()
+    reason: str = ""
+
+
 _KINDS: dict[int, type[Message]] = {
-    kind.TAG: kind for kind in (Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported)
+    kind.TAG: kind for kind in (Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported, ChildAnswer)
 }
 
 

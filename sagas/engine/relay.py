@@ -127,9 +127,10 @@ class Relay:
         """Until the target's shard has answered; None when the source is another host's now."""
         admission = Admission(
             id=envelope.target,
-            kind="message",
+            kind=envelope.kind,
             message_id=envelope.message_id,
             mail=envelope.mail,
+            run_id=envelope.run,
             origin=each.origin,
         )
         while self._owns(shard):
@@ -145,13 +146,14 @@ class Relay:
 
     def answered(self, shard: Shard, each: Outgoing, envelope: Envelope, admitted: Admitted) -> None:
         """Tell the sender."""
-        status = admitted.status.name.lower() if admitted.verdict is AdmissionVerdict.CLOSED else ""
+        standing = admitted.verdict in (AdmissionVerdict.CLOSED, AdmissionVerdict.ALREADY_STARTED)
         relayed = Relayed(
             entry=each.entry,
             run_id=envelope.run_id,
             number=envelope.number,
             delivered=_is_delivered(admitted),
-            status=status,
+            status=admitted.status.name.lower() if standing else "",
+            met=admitted.run_id,
         )
         self._feed(shard, envelope.sender, relayed)
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from compensations import Compensation, Outcome
 from sagas.engine.envelope import envelope_of
+from sagas.engine.family import end_of_child, farewells, is_for_another
 from sagas.engine.heads import head_of, index_changes, notice_of
-from sagas.engine.message import Cancel, Message, Pause, Query, Reply, Resume, Signal, Start, Terminate
+from sagas.engine.message import Cancel, ChildAnswer, Message, Pause, Query, Reply, Resume, Signal, Start, Terminate
 from sagas.engine.retrying import Park, RetryAt, after_failure, standing
 from sagas.engine.steps import (
     Attempt,
@@ -33,6 +34,11 @@ from sagas.kernel.events import (
     NOT_FOUND,
     Activated,
     CancelRequested,
+    ChildCompleted,
+    ChildFailed,
+    ChildRefused,
+    ChildScheduled,
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
     CompensationScheduled,
@@ -82,16 +88,21 @@ class Due:
 
 @value(frozen=True, slots=True, kw_only=True)
 class Relayed:
-    """What the target's door said of a message that the run had sent; ``entry`` is its place in the outbox."""
+    """What the target's door said of a message that the run had sent; ``entry`` is its place in the outbox.
+
+    Refused: ``status`` is how the target's run ``met`` there had ended, or stands; "" when there never was one.
+    """
 
     entry: str
     run_id: str
     number: int
     delivered: bool
-    status: str = ""  # refused: how the target's run had ended; "" when there never was one
+    status: str = ""
+    met: str = ""
 
 
 Input = MailInput | StepReport | Due | Relayed
+_ANSWERS = (MessageDelivered, MessageRefused, ChildStarted, ChildRefused)
 
 
 @dataclass(slots=True)
@@ -294,6 +305,8 @@ class Resident:
         self._state.follow()
         position = self._state.events
         events, drop = self._advance(now_ms, run)
+        if events and self._state.closed:
+            self._outbox += [envelope.encode() for envelope in farewells(self._state)]
         for query in queries:
             self._answer(query.message)  # type: ignore[arg-type]
         drop = drop or (self._instance is not None and self._instance.spoiled)
@@ -386,14 +399,14 @@ class Resident:
                 self._effects.dispatch.append(self._task(decision, 1, now_ms))
             elif isinstance(decision, StepCancelRequested):
                 self._withdraw(decision.step, now_ms)
-            elif isinstance(decision, MessageSent):
+            elif isinstance(decision, MessageSent | ChildScheduled):
                 self._send(decision)
         if self._state.closed:
             self._effects.cancel.extend(self.key(step) for step in open_before if step in self.attempts)
             self._effects.dispatch.clear()
             self.attempts.clear()
 
-    def _send(self, sent: MessageSent) -> None:
+    def _send(self, sent: MessageSent | ChildScheduled) -> None:
         """Into the outbox, with the commit that records it: also when the run ends in the same one."""
         assert self._state.started is not None, "saga code runs in a started run"
         trace = self._message_traceparent(self._state.started, self._state.episode.number, sent.number)
@@ -409,9 +422,27 @@ class Resident:
             if self._state.started is not None:  # else its start cannot be read here, and a newer host needs this too
                 self._discard.append(mail.entry)
             return None
-        self._mail.append(mail.entry)
-        self._facts.append(_fact_of(message, now_ms))
+        assert self._state.started is not None, "an open run was started"
+        if is_for_another(message, self._state.started):
+            self._discard.append(mail.entry)
+        elif isinstance(message, ChildAnswer):
+            self._on_child(mail.entry, message, now_ms)
+        else:
+            self._mail.append(mail.entry)
+            self._facts.append(_fact_of(message, now_ms))
         return None
+
+    def _on_child(self, entry: str, answer: ChildAnswer, now_ms: int) -> None:
+        """A child has ended; one that nobody waits for, or that was told before, is forgotten."""
+        number = answer.number
+        told = any(isinstance(f, ChildCompleted | ChildFailed) and f.number == number for f in self._facts)
+        if answer.run_id != self.run_id or number not in self._state.children or told:
+            self._discard.append(entry)
+            return
+        self._mail.append(entry)
+        if number in self._state.messages and not self._is_answered(number):  # the door's answer is still on its way
+            self._facts.append(ChildStarted(number, at_ms=now_ms))
+        self._facts.append(end_of_child(answer, now_ms))
 
     def _on_start(self, mail: MailInput, message: Start, now_ms: int) -> None:
         if not self.closed or message.run_id == self.run_id:
@@ -492,16 +523,23 @@ class Resident:
     def _on_relayed(self, relayed: Relayed, now_ms: int) -> None:
         """A run that has ended, or has heard it already, needs no answer; the outbox needs the entry no more."""
         self._sent.append(relayed.entry)
-        answered = any(
-            isinstance(f, MessageDelivered | MessageRefused) and f.number == relayed.number for f in self._facts
-        )
-        if relayed.run_id != self.run_id or relayed.number not in self._state.messages or answered:
+        number = relayed.number
+        sent = self._state.messages.get(number)
+        if relayed.run_id != self.run_id or sent is None or self._is_answered(number):
             return
-        if relayed.delivered:
-            self._facts.append(MessageDelivered(relayed.number, at_ms=now_ms))
+        if isinstance(sent, ChildScheduled) and relayed.delivered:
+            self._facts.append(ChildStarted(number, at_ms=now_ms))
+        elif isinstance(sent, ChildScheduled):
+            self._facts.append(ChildRefused(number, relayed.met, relayed.status, at_ms=now_ms))
+        elif relayed.delivered:
+            self._facts.append(MessageDelivered(number, at_ms=now_ms))
         else:
             reason = CLOSED if relayed.status else NOT_FOUND
-            self._facts.append(MessageRefused(relayed.number, reason, relayed.status, at_ms=now_ms))
+            self._facts.append(MessageRefused(number, reason, relayed.status, at_ms=now_ms))
+
+    def _is_answered(self, number: int) -> bool:
+        """Whether the answer to a message is among the facts of this turn."""
+        return any(isinstance(fact, _ANSWERS) and fact.number == number for fact in self._facts)
 
     def _settles(self, step: int) -> bool:
         return any(getattr(fact, "step", None) == step for fact in self._facts)
@@ -648,7 +686,8 @@ class Resident:
             ("step", standing(step.activity, self.attempts.get(number)), step.at_ms)
             for number, step in state.steps.items()
         ]
-        waits += [("delivery", sent.target, sent.at_ms) for sent in state.messages.values()]
+        waits += [("delivery", m.target, m.at_ms) for m in state.messages.values() if isinstance(m, MessageSent)]
+        waits += [("child", child.id, child.at_ms) for child in state.children.values()]
         due = state.next_timer_ms
         if due is not None:
             waits.append(("timer", "", due))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
-from sagas.kernel.events import CompensationScheduled, MessageSent, StepScheduled, TimerSet
+from sagas.kernel.events import ChildScheduled, CompensationScheduled, MessageSent, StepScheduled, TimerSet
 from sagas.value import value
 
 SENDERS_KEPT = 100
 """Senders an episode remembers, the first ones: its span links to them, and OpenTelemetry keeps 128 links."""
 
-Beginning = StepScheduled | CompensationScheduled | TimerSet | MessageSent
+Beginning = StepScheduled | CompensationScheduled | TimerSet | MessageSent | ChildScheduled
 """An event that begins what a later one ends; each has a number of its own in the run."""
 
 

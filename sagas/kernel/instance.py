@@ -16,13 +16,17 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from sagas.errors import CodecError, NondeterminismError, QueryFailed, ReadOnlyError, SagaError
 from sagas.kernel.activity import Activity
 from sagas.kernel.events import (
     Activated,
     CancelRequested,
+    ChildCompleted,
+    ChildFailed,
+    ChildRefused,
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
     Decision,
@@ -52,6 +56,9 @@ from sagas.kernel.state import RunState
 from sagas.payloads import encode
 from sagas.value import value
 
+if TYPE_CHECKING:
+    from sagas.kernel.child import Child
+
 log = logging.getLogger("sagas.saga")
 D = TypeVar("D", bound=Decision)
 Settled = StepCompleted | StepFailed | CompensationCompleted | CompensationFailed
@@ -70,13 +77,13 @@ class Activation:
     blocked: str = ""
 
 
-Learn = Callable[["Activity[..., Any]"], None]
+Learn = Callable[["Activity[..., Any] | SagaType"], None]
 Code = Callable[[], Awaitable[Any]]
 """What begins when its task does: dropped before that, it leaves no coroutine that was never awaited."""
 
 
-def _nothing(_activity: Activity[..., Any]) -> None:
-    """Nobody wants to know which activities are called."""
+def _nothing(_called: Activity[..., Any] | SagaType) -> None:
+    """Nobody wants to know which activities are called, and which children begun."""
 
 
 class Instance:
@@ -108,6 +115,7 @@ class Instance:
         self._handlers: list[asyncio.Task[Any]] = []
         self._steps: dict[int, tuple[asyncio.Future[Any], Callable[[Settled], None] | None]] = {}
         self._messages: dict[int, asyncio.Future[Answered]] = {}
+        self._children: dict[int, Child[Any]] = {}
         self._scopes: dict[asyncio.Future[None], asyncio.Task[Any] | None] = {}  # open ones, and whom to cancel
         self._conditions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
 
@@ -133,7 +141,7 @@ class Instance:
 
     @classmethod
     def replay(cls, saga_type: SagaType, history: Sequence[Event], learn: Learn = _nothing) -> Instance:
-        """The instance as it stood at the end of ``history``; ``learn`` is told of the activities it calls.
+        """The instance as it stood at the end of ``history``; ``learn`` is told of all it calls.
 
         Raises: NondeterminismError when the code asks for something else than is recorded; CodecError when what is
         recorded cannot be opened here.
@@ -197,6 +205,7 @@ class Instance:
         self.loop.close()
         self._steps.clear()
         self._messages.clear()
+        self._children.clear()
         self._conditions.clear()
 
     # --- what saga code asks for (through the functions users call)
@@ -278,6 +287,11 @@ class Instance:
         self.decide(TimerSet(seq, due_ms, at_ms=self.now_ms))
         return seq
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be caused now: a query is answered, or the instance is being dropped."""
+        return self._read_only
+
     def cancel_timer(self, seq: int) -> None:
         """The code gave a timer up (nothing is recorded while the instance is being dropped)."""
         if not self._read_only:
@@ -301,6 +315,10 @@ class Instance:
         """A future of what the target's door says to a message."""
         future = self._messages[seq] = self.loop.create_future()
         return future
+
+    def expect_child(self, child: Child[Any]) -> None:
+        """From now on it hears what becomes of the saga it stands for."""
+        self._children[child.number] = child
 
     def expect_condition(self, predicate: Callable[[], Any]) -> asyncio.Future[Any]:
         """A future that is done once ``predicate`` is true (or raises) while the instance is at rest."""
@@ -506,6 +524,14 @@ class Instance:
         if future is not None and not future.done():
             future.set_result(fact)
 
+    def _child_started(self, fact: ChildStarted) -> None:
+        if (child := self._children.get(fact.number)) is not None:
+            child.started()
+
+    def _child_ended(self, fact: ChildRefused | ChildCompleted | ChildFailed) -> None:
+        if (child := self._children.pop(fact.number, None)) is not None:
+            child.ended(fact)
+
     def _signal(self, fact: SignalReceived) -> None:
         handler = self.saga_type.handlers.get(("signal", fact.name))
         if handler is None:
@@ -572,4 +598,8 @@ _APPLY: dict[type[Event], Callable[[Instance, Any], None]] = {
     CompensationFailed: Instance._settle,
     MessageDelivered: Instance._answer,
     MessageRefused: Instance._answer,
+    ChildStarted: Instance._child_started,
+    ChildRefused: Instance._child_ended,
+    ChildCompleted: Instance._child_ended,
+    ChildFailed: Instance._child_ended,
 }

@@ -8,7 +8,7 @@ can lose it or send it twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from sagas.errors import InvalidArgument, SagaClosed, SagaError, SagaNotFound
 from sagas.ids import check_id
@@ -17,8 +17,11 @@ from sagas.kernel.events import CANCEL, CLOSED, NOT_FOUND, SIGNAL, MessageRefuse
 from sagas.kernel.handlers import handler_args, handler_name
 from sagas.payloads import encode
 
+if TYPE_CHECKING:
+    from sagas.kernel.instance import Instance
+
 Ts = TypeVarTuple("Ts")
-_NO_ARGS = encode([])
+NO_ARGS = encode([])
 
 
 class OtherInstance:
@@ -44,18 +47,14 @@ class OtherInstance:
         """
         if not isinstance(reason, str):
             raise InvalidArgument(f"the reason of a cancel is text, not {reason!r}")
-        await self._send(CANCEL, "", _NO_ARGS, reason)
+        await self._send(CANCEL, "", NO_ARGS, reason)
 
     async def _send(self, kind: str, name: str, args: bytes, reason: str = "") -> None:
         instance = current(f"sagas.instance().{kind}()")
         if self.id == instance.started.id:
             instead = "call the method" if kind == SIGNAL else "return, or raise an error"
             raise InvalidArgument(f"saga {self.id!r} tried to {kind} itself: {instead}")
-        number = instance.next_sequence()
-        sent = instance.decide(MessageSent(number, self.id, kind, name, args, reason, at_ms=instance.now_ms))
-        answer = await instance.expect_answer(number)
-        if isinstance(answer, MessageRefused):
-            raise _refusal(sent, answer)
+        await delivered(instance, send(instance, self.id, kind, name=name, args=args, reason=reason))
 
     def __repr__(self) -> str:
         return f"<instance {self.id!r}>"
@@ -69,6 +68,21 @@ def instance(id: str) -> OtherInstance:
     """
     current("sagas.instance()")
     return OtherInstance(check_id(id))
+
+
+def send(
+    instance: Instance, target: str, kind: str, *, name: str = "", args: bytes, reason: str = "", child: int = 0
+) -> MessageSent:
+    """Decide to send a message; it is on its way whether or not anybody waits for the answer."""
+    number = instance.next_sequence()
+    return instance.decide(MessageSent(number, target, kind, name, args, reason, child, at_ms=instance.now_ms))
+
+
+async def delivered(instance: Instance, sent: MessageSent) -> None:
+    """Return once it is durable at its target. Raises: SagaNotFound, SagaClosed."""
+    answer = await instance.expect_answer(sent.number)
+    if isinstance(answer, MessageRefused):
+        raise _refusal(sent, answer)
 
 
 def message_id_of(run_id: str, number: int) -> str:

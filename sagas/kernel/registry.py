@@ -64,11 +64,14 @@ class Registry:
         """Register one saga type. Raises: DefinitionError when the name is taken."""
         self._put(self._sagas, "saga types", saga_type.name, saga_type, saga_type.target)
 
-    def learn(self, activity: Activity[..., Any]) -> None:
-        """A saga that runs here calls ``activity``: this process can run it too."""
-        known = self._activities.get(activity.name)
-        if known is None or known.function is not activity.function:
-            self.add(activity)
+    def learn(self, called: Activity[..., Any] | SagaType) -> None:
+        """A saga that runs here calls this activity, or begins this child: this process can run it too."""
+        if isinstance(called, SagaType):
+            self.add_type(called)
+            return
+        known = self._activities.get(called.name)
+        if known is None or known.function is not called.function:
+            self.add(called)
 
     def replace(self, activity: Activity[..., Any], stand_in: Callable[..., Any]) -> None:
         """Run ``stand_in`` in place of the activity's own function (for tests)."""

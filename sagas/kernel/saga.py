@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from sagas.errors import Declared, DefinitionError, InvalidArgument, NondeterminismError, PayloadError
 from sagas.kernel.activity import definitions
@@ -16,6 +16,7 @@ from sagas.payloads import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 C = TypeVar("C", bound=type)
 
 BUGS: tuple[type[BaseException], ...] = (
@@ -32,6 +33,12 @@ BUGS: tuple[type[BaseException], ...] = (
 TraceMode = Literal["episodes", "continuous"]
 
 MARK = "__saga_type__"
+
+
+class RunsTo(Protocol[R_co]):
+    """A class saga: an object whose ``run()`` ends with a result."""
+
+    async def run(self) -> R_co: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compensations import Compensation
 from sagas.kernel.attributes import merged
 from sagas.kernel.episode import Beginning, Episode, Origins, Trail
 from sagas.kernel.events import (
+    ABANDON_CHILD,
+    CANCEL,
     Activated,
     AttributesSet,
     CancelRequested,
+    ChildCompleted,
+    ChildFailed,
+    ChildRefused,
+    ChildScheduled,
+    ChildStarted,
     CompensationCompleted,
     CompensationEnded,
     CompensationFailed,
@@ -61,6 +68,8 @@ class Status(enum.StrEnum):
 
 
 OpenStep = StepScheduled | CompensationScheduled
+Letter = MessageSent | ChildScheduled
+"""What leaves through the outbox, and is answered by the door of another instance."""
 
 
 @dataclass(slots=True)
@@ -80,7 +89,9 @@ class RunState:
     cancelled_steps: set[int] = field(default_factory=set)
     stuck: dict[int, CompensationFailed] = field(default_factory=dict)
     timers: dict[int, TimerSet] = field(default_factory=dict)
-    messages: dict[int, MessageSent] = field(default_factory=dict)  # sent, and not answered by their targets yet
+    messages: dict[int, Letter] = field(default_factory=dict)  # sent, and not answered by their targets yet
+    children: dict[int, ChildScheduled] = field(default_factory=dict)  # that have not ended
+    orphans: tuple[ChildScheduled, ...] = ()  # those of the children that the end of the run concerns
     dead_letters: list[SignalDeadLettered] = field(default_factory=list)
     cancel_reason: str | None = None
     lifts: int = 0  # resumes and cancels so far: what a parked run is moved by
@@ -151,6 +162,8 @@ class RunState:
         self.steps.clear()
         self.timers.clear()
         self.messages.clear()  # delivered all the same: they are in the outbox since they were sent
+        self.orphans = tuple(each for each in self.children.values() if each.on_parent_close != ABANDON_CHILD)
+        self.children.clear()
 
     def follow(self) -> None:
         """From here on write down what the events end, and in which episodes they lie, until ``trail`` asks."""
@@ -237,11 +250,26 @@ def _timer_gone(state: RunState, event: TimerFired | TimerCancelled) -> None:
 
 def _message_sent(state: RunState, event: MessageSent) -> None:
     state.messages[event.number] = event
+    if event.kind == CANCEL and (asked := state.children.get(event.child)) is not None:
+        state.children[event.child] = replace(asked, on_parent_close=ABANDON_CHILD)  # it is left to its undoing
 
 
-def _message_answered(state: RunState, event: MessageDelivered | MessageRefused) -> None:
+def _message_answered(state: RunState, event: MessageDelivered | MessageRefused | ChildStarted | ChildRefused) -> None:
     if (sent := state.messages.pop(event.number, None)) is not None:
         state.note(event.number, sent)
+
+
+def _child_scheduled(state: RunState, event: ChildScheduled) -> None:
+    state.messages[event.number] = state.children[event.number] = event
+
+
+def _child_refused(state: RunState, event: ChildRefused) -> None:
+    _message_answered(state, event)
+    state.children.pop(event.number, None)
+
+
+def _child_ended(state: RunState, event: ChildCompleted | ChildFailed) -> None:
+    state.children.pop(event.number, None)
 
 
 def _signalled(state: RunState, event: SignalReceived) -> None:
@@ -297,6 +325,11 @@ _FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
     MessageSent: _message_sent,
     MessageDelivered: _message_answered,
     MessageRefused: _message_answered,
+    ChildScheduled: _child_scheduled,
+    ChildStarted: _message_answered,
+    ChildRefused: _child_refused,
+    ChildCompleted: _child_ended,
+    ChildFailed: _child_ended,
     SignalReceived: _signalled,
     CancelRequested: _cancel_requested,
     Parked: _parked,

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
-from sagas.client import RunsTo
 from sagas.description import Description
 from sagas.kernel.duration import Duration
+from sagas.kernel.saga import RunsTo
 from sagas.store.port import OnConflict, OnReuse
 from sagas.sync.handle import SyncHandle
 from sagas.sync.thread import ClientThread

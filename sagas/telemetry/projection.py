@@ -13,6 +13,11 @@ from typing import Any
 from sagas.kernel.episode import Beginning, Trail
 from sagas.kernel.events import (
     CancelRequested,
+    ChildCompleted,
+    ChildFailed,
+    ChildRefused,
+    ChildScheduled,
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
     CompensationStarted,
@@ -108,25 +113,36 @@ def _timer(within: EpisodeSpans, timer: TimerSet, start_ms: int, end_ms: int, at
     return within.span(Kind.TIMER, (timer.timer,), "timer", start_ms=start_ms, end_ms=end_ms, attributes=said)
 
 
-def _answered(within: EpisodeSpans, event: MessageDelivered | MessageRefused, trail: Trail) -> Iterator[Span]:
+_Answered = MessageDelivered | MessageRefused | ChildStarted | ChildRefused
+
+
+def _answered(within: EpisodeSpans, event: _Answered, trail: Trail) -> Iterator[Span]:
     sent = trail.ended[event.number]
-    assert isinstance(sent, MessageSent), f"message {event.number} was sent before it was answered"
+    assert isinstance(sent, MessageSent | ChildScheduled), f"message {event.number} was sent before it was answered"
     yield _outgoing(within, sent, event)
 
 
-def _outgoing(within: EpisodeSpans, sent: MessageSent, event: Event) -> Span:
+def _outgoing(within: EpisodeSpans, sent: MessageSent | ChildScheduled, event: Event) -> Span:
     status, error = SpanStatus.UNSET, ""
-    if isinstance(event, MessageDelivered):
+    if isinstance(event, MessageDelivered | ChildStarted):
         status = SpanStatus.OK
     elif isinstance(event, MessageRefused):
         status, error = SpanStatus.ERROR, " ".join(filter(None, (event.reason, event.status)))
-    said: dict[str, str | int] = {"saga.message": sent.number, "saga.target": sent.target}
-    if sent.name:
-        said["saga.signal"] = sent.name
+    elif isinstance(event, ChildRefused):
+        status, error = SpanStatus.ERROR, f"the id is taken by run {event.run_id} ({event.status})"
+    said: dict[str, str | int] = {"saga.message": sent.number}
+    if isinstance(sent, ChildScheduled):
+        name = f"start child {sent.type}"
+        said["saga.target"] = sent.id
+    else:
+        name = f"send {sent.kind} {sent.name}".rstrip()
+        said["saga.target"] = sent.target
+        if sent.name:
+            said["saga.signal"] = sent.name
     return within.span(
         Kind.OUTGOING,
         (sent.number,),
-        f"send {sent.kind} {sent.name}".rstrip(),
+        name,
         start_ms=sent.at_ms,
         end_ms=event.at_ms,
         attributes=said,
@@ -145,7 +161,7 @@ def _run(within: EpisodeSpans, event: Event, trail: Trail) -> Iterator[Span]:
 def _left(within: EpisodeSpans, begun: Beginning, event: Event, trail: Trail) -> Span:
     if isinstance(begun, TimerSet):
         return _withdrawn_timer(within, begun, event)
-    if isinstance(begun, MessageSent):
+    if isinstance(begun, MessageSent | ChildScheduled):
         return _outgoing(within, begun, event)
     return withdrawn_step(within, begun, event, trail)
 
@@ -186,6 +202,17 @@ def _cancel(within: EpisodeSpans, event: CancelRequested, index: int) -> Span:
     return within.instant(Kind.MESSAGE, index, "cancel", event, {"saga.reason": cut(event.reason)})
 
 
+def _child_completed(within: EpisodeSpans, event: ChildCompleted, index: int) -> Span:
+    said: Attributes = {"saga.message": event.number, "saga.child": event.id}
+    return within.instant(Kind.MESSAGE, index, "child completed", event, said)
+
+
+def _child_failed(within: EpisodeSpans, event: ChildFailed, index: int) -> Span:
+    said: Attributes = {"saga.message": event.number, "saga.child": event.id}
+    error = words(Failure.from_row(event.failure)) if event.failure else event.reason or event.status
+    return within.instant(Kind.MESSAGE, index, f"child {event.status}", event, said, error=error)
+
+
 def _unwind(within: EpisodeSpans, event: CompensationStarted, index: int) -> Span:
     attributes: Attributes = {"saga.scope": event.scope, "saga.reason": cut(event.reason)}
     return within.instant(Kind.UNWIND, index, "unwind", event, attributes)
@@ -220,6 +247,8 @@ _ENDED: dict[type[Event], Callable[[EpisodeSpans, Any, Trail], Iterable[Span]]] 
     TimerCancelled: _timer_cancelled,
     MessageDelivered: _answered,
     MessageRefused: _answered,
+    ChildStarted: _answered,
+    ChildRefused: _answered,
     **dict.fromkeys(_RUN_ENDS, _run),
 }
 
@@ -227,6 +256,8 @@ _INSTANTS: dict[type[Event], Callable[[EpisodeSpans, Any, int], Span]] = {
     SignalReceived: _signal,
     SignalDeadLettered: _dead_letter,
     CancelRequested: _cancel,
+    ChildCompleted: _child_completed,
+    ChildFailed: _child_failed,
     CompensationStarted: _unwind,
     Parked: _parked,
     Paused: _paused,

@@ -49,9 +49,14 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     52: ("CompensationCompleted", ("step", "attempt", "errors", "started_ms")),
     53: ("CompensationFailed", ("step", "attempt", "failure", "errors", "started_ms")),
     54: ("CompensationEnded", ("scope",)),
-    60: ("MessageSent", ("number", "target", "kind", "name", "args", "reason")),
+    60: ("MessageSent", ("number", "target", "kind", "name", "args", "reason", "child")),
     61: ("MessageDelivered", ("number",)),
     62: ("MessageRefused", ("number", "reason", "status")),
+    70: ("ChildScheduled", ("number", "id", "run_id", "type", "args", "on_parent_close")),
+    71: ("ChildStarted", ("number",)),
+    72: ("ChildRefused", ("number", "run_id", "status")),
+    73: ("ChildCompleted", ("number", "id", "result")),
+    74: ("ChildFailed", ("number", "id", "status", "failure", "reason")),
 }
 
 _numbers = st.integers(0, 2**53)

@@ -8,6 +8,11 @@ from typing import Protocol
 
 from sagas.kernel.events import (
     CancelRequested,
+    ChildCompleted,
+    ChildFailed,
+    ChildRefused,
+    ChildScheduled,
+    ChildStarted,
     CompensationCompleted,
     CompensationFailed,
     CompensationScheduled,
@@ -37,6 +42,8 @@ INSTANTS: dict[type[Event], Kind] = {
     SignalReceived: Kind.MESSAGE,
     SignalDeadLettered: Kind.MESSAGE,
     CancelRequested: Kind.MESSAGE,
+    ChildCompleted: Kind.MESSAGE,
+    ChildFailed: Kind.MESSAGE,
     Parked: Kind.STANDSTILL,
     Paused: Kind.STANDSTILL,
     Resumed: Kind.STANDSTILL,
@@ -120,6 +127,8 @@ def _named(event: Event, index: int) -> Iterator[tuple[Kind, tuple[int, ...], in
         case TimerSet(timer=timer) | TimerFired(timer=timer) | TimerCancelled(timer=timer):
             yield Kind.TIMER, (timer,), timer
         case MessageSent(number=number) | MessageDelivered(number=number) | MessageRefused(number=number):
+            yield Kind.OUTGOING, (number,), number
+        case ChildScheduled(number=number) | ChildStarted(number=number) | ChildRefused(number=number):
             yield Kind.OUTGOING, (number,), number
     if isinstance(event, StepCompleted | StepFailed | CompensationCompleted | CompensationFailed):
         for attempt in {event.attempt, *(row[0] for row in event.errors)}:

@@ -13,10 +13,10 @@ from sagas import Rejected, Retry, activity, compensating, saga, signal, wait_un
 from sagas.telemetry import Span, Turn, spans_of
 from sagas.testing import Environment
 
-PLACES = ("free", "flaky", "full", "closed", "sticky", "nap", "gate", "pair", "typo")
+PLACES = ("free", "flaky", "full", "closed", "sticky", "nap", "gate", "pair", "typo", "guide", "crook")
 """What a plan may hold. ``flaky`` works at the second attempt, ``full`` is refused, ``closed`` fails at each of three,
 ``sticky`` is undone at the second attempt only, ``nap`` sleeps a day, ``gate`` waits an hour for a nudge, ``pair`` does
-two at once, ``typo`` is a bug that parks the run."""
+two at once, ``typo`` is a bug that parks the run, ``guide`` is a child that takes an hour, ``crook`` one that fails."""
 
 
 class Full(Rejected):
@@ -36,6 +36,13 @@ async def book(place: str) -> str:
 async def release(booking: str | None, place: str) -> None:
     if place == "sticky" and sagas.step().attempt == 1:
         raise OSError("try again")
+
+
+@saga
+async def guide(fails: bool) -> None:
+    await sagas.sleep(timedelta(hours=1))
+    if fails:
+        raise ValueError("lost the way")
 
 
 @saga
@@ -61,6 +68,8 @@ class Journey:
                     return
             case "pair":
                 await asyncio.gather(book("free"), book("flaky"))
+            case "guide" | "crook":
+                await sagas.child(guide, place == "crook")
             case "typo":
                 raise NameError("name 'hotl' is not defined")
             case _:

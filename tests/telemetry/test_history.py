@@ -79,11 +79,12 @@ def test_live_spans_are_those_of_the_history(
                 assert live == spans_of_history(history)
                 assert_sound(history, live)
             live, history = recorder.of("trip"), await handle.history()
-            starts = {turn.position for turn in recorder.turns}
+            turns = [turn for turn in recorder.turns if turn.run is not None and turn.run.id == "trip"]
+            starts = {turn.position for turn in turns}
             for start in starts:  # what a new owner exports from a mark on
                 rest = spans_of(WholeHistory.of(history, start))
                 assert rest == live[len(live) - len(rest) :]
-                before = [span for turn in recorder.turns if turn.position < start for span in spans_of(turn)]
+                before = [span for turn in turns if turn.position < start for span in spans_of(turn)]
                 assert live == before + rest
 
     asyncio.run(scenario())
@@ -91,9 +92,9 @@ def test_live_spans_are_those_of_the_history(
 
 def test_every_kind_of_event_has_a_span_of_its_own_or_lies_in_its_episodes() -> None:
     """A new event must be given a span, or a place here that says why it has none."""
-    beginnings = {"StepScheduled", "CompensationScheduled", "TimerSet", "MessageSent"}
+    beginnings = {"StepScheduled", "CompensationScheduled", "TimerSet", "MessageSent", "ChildScheduled"}
     ends = {"StepCompleted", "StepFailed", "CompensationCompleted", "CompensationFailed", "TimerFired"}
-    ends |= {"TimerCancelled", "MessageDelivered", "MessageRefused"}
+    ends |= {"TimerCancelled", "MessageDelivered", "MessageRefused", "ChildStarted", "ChildRefused"}
     instants = {kind.__name__ for kind in INSTANTS}
     run = {"RunStarted", "RunCompleted", "RunFailed", "RunCancelled", "RunTimedOut", "RunTerminated"}
     inner = {"Activated", "StepCancelRequested", "CompensationEnded"}  # the episode's span tells of them

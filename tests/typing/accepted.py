@@ -84,6 +84,19 @@ async def tidy_up(user_id: str) -> None:
     sagas.set_attributes(plan="pro", seats=5, rate=0.5, trial=None)
 
 
+@saga
+async def supervise(user_id: str) -> str:
+    subscription = sagas.child(Subscription, user_id, id=f"sub-{user_id}", on_parent_close="abandon")
+    assert_type(await subscription.signal(Subscription.cancel, "no longer needed"), None)
+    await subscription.cancel(reason="gone")
+    assert_type(await subscription, int)
+    assert_type(await asyncio.gather(subscription, sagas.child(book, user_id, 5)), tuple[int, str])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(sagas.child(book, user_id))
+    assert_type(task.result(), str)
+    return await sagas.child(book, user_id)
+
+
 async def use(client: Client) -> None:
     handle = await client.start(Subscription, "u1", id="sub-1")
     assert_type(handle, Handle[int])

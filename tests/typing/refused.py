@@ -44,6 +44,16 @@ async def tidy_up() -> None:
     await sagas.instance(5).cancel()  # E: arg-type
 
 
+@saga
+async def supervise() -> str:
+    sagas.child(book, 5)  # E: arg-type
+    sagas.child(Subscription, "u1", on_parent_close="forget")  # E: call-overload
+    child = sagas.child(Subscription, "u1")
+    await child.signal(Subscription.cancel, 5)  # E: arg-type
+    text: str = await child  # E: assignment
+    return text
+
+
 async def use(client: Client) -> None:
     await client.start(book, 5)  # E: arg-type
     handle = await client.start(Subscription, "u1")

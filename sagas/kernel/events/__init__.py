@@ -1,6 +1,16 @@
 """Every event a history can hold, one module a noun; ``base`` owns how they are written."""
 
 from sagas.kernel.events.base import SCHEMA, Decision, Event, Fact, decode_chunk, encode_chunk, same
+from sagas.kernel.events.child import (
+    ABANDON_CHILD,
+    CANCEL_CHILD,
+    TERMINATE_CHILD,
+    ChildCompleted,
+    ChildFailed,
+    ChildRefused,
+    ChildScheduled,
+    ChildStarted,
+)
 from sagas.kernel.events.compensation import (
     CompensationCompleted,
     CompensationEnded,
@@ -41,16 +51,24 @@ from sagas.kernel.events.step import StepCancelRequested, StepCompleted, StepFai
 from sagas.kernel.events.timer import TimerCancelled, TimerFired, TimerSet
 
 __all__ = [
+    "ABANDON_CHILD",
     "CANCEL",
+    "CANCEL_CHILD",
     "CLOSED",
     "CONTINUOUS",
     "EPISODES",
     "NOT_FOUND",
     "SCHEMA",
     "SIGNAL",
+    "TERMINATE_CHILD",
     "Activated",
     "AttributesSet",
     "CancelRequested",
+    "ChildCompleted",
+    "ChildFailed",
+    "ChildRefused",
+    "ChildScheduled",
+    "ChildStarted",
     "CompensationCompleted",
     "CompensationEnded",
     "CompensationFailed",

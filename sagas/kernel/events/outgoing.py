@@ -24,6 +24,7 @@ class MessageSent(Decision):
     """The code told another instance something.
 
     ``kind`` SIGNAL: ``name`` is the signal's, ``args`` its argument payload. CANCEL: ``reason`` is all it says.
+    ``child`` is the number of the child it is for: nobody else who has its id takes it; 0 for any instance.
     """
 
     IDENTITY: ClassVar[tuple[str, ...]] = ("number", "kind", "target", "name")
@@ -34,6 +35,7 @@ class MessageSent(Decision):
     name: str
     args: bytes
     reason: str = ""
+    child: int = 0
 
 
 @tagged(61)
