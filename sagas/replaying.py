@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from sagas.engine import guard
 from sagas.errors import HistoryError, InvalidArgument, NondeterminismError
 from sagas.kernel.events import Event, RunStarted, decode_histories
 from sagas.kernel.instance import Instance
@@ -53,6 +54,7 @@ def _is_one(recorded: Recorded | Iterable[Recorded]) -> bool:
 
 def replay_one(saga_type: SagaType, history: Sequence[Event]) -> None:
     """Raises: NondeterminismError, with a note which run it is; InvalidArgument when it is of another saga."""
+    guard.install()  # or code that catches a refusal would go another way than it went
     started = started_of(history)
     if started.type != saga_type.name:
         raise InvalidArgument(

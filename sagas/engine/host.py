@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sagas.engine import guard
 from sagas.engine.clock import Clock
 from sagas.engine.executor import Executor
 from sagas.engine.exporting import Exporter, Exporting
@@ -70,6 +71,7 @@ class Host:
 
         ``exporter``: where durable turns go, each at least once whatever dies.
         """
+        guard.install()
         self.registry = registry
         self._store = store
         self._clock = clock
