@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from actors.names import SUPERVISOR, host_name, ray_namespace
 from actors.settings import ClusterSettings
 from actors.supervisor import SupervisorActor
 from sagas.errors import InvalidArgument
+from sagas.workers import DEFAULT
 
 
 class Cluster:
@@ -46,12 +47,19 @@ class Cluster:
             .remote(settings)
         )
 
-    def scale(self, hosts: int | None = None, workers: int | None = None) -> None:
-        """Run this many hosts and workers; None leaves a number as it is. Returns once they are up.
+    def scale(
+        self, hosts: int | None = None, workers: int | None = None, queues: Mapping[str, int] | None = None
+    ) -> None:
+        """Run this many hosts, workers of the default queue, and workers of other queues (``{"gpu": 2}``).
 
+        None, and a queue that is not named, leaves a number as it is. Returns once they are up; a worker whose Ray
+        resources are not there is not waited for: it comes when they are (see ``workers()``).
         Raises: InvalidArgument; what a host or worker raised when it first started (StoreUnavailable, UnsafeStore).
         """
-        _answer(self._supervisor.scale.remote(_count("hosts", hosts), _count("workers", workers)))
+        wanted = {queue: _count(f"queues[{queue!r}]", number) for queue, number in (queues or {}).items()}
+        if workers is not None:
+            wanted[DEFAULT] = _count("workers", workers)
+        _answer(self._supervisor.scale.remote(_count("hosts", hosts), wanted))
 
     def hosts(self) -> list[dict[str, Any]]:
         """Each host: ``slot``, ``pid``, ``shards`` it owns now. One that has just died has the pid None."""
@@ -59,7 +67,10 @@ class Cluster:
         return found
 
     def workers(self) -> list[dict[str, Any]]:
-        """Each worker: ``name``, ``pid``. One that has just died has the pid None."""
+        """Each worker: ``name``, ``queue``, ``pid``. One that has just died, or waits for resources, has the pid None.
+
+        ``waits_for`` tells of the resources that Ray has not found yet; else it is None.
+        """
         found: list[dict[str, Any]] = _answer(self._supervisor.describe.remote("worker"))
         return found
 

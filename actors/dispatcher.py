@@ -70,9 +70,9 @@ class _Ended(NamedTuple):
 class DispatcherActor:
     """Keeps every worker busy up to its credits; higher priority first, then in order of arrival."""
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(self, queue: str, settings: ClusterSettings) -> None:
         self._namespace = ray_namespace(settings.namespace)
-        self._credits = settings.credits
+        self._credits = settings.queues[queue].concurrency
         self._workers: dict[str, _Worker] = {}
         self._informed = asyncio.Event()  # what the workers had when this process began is known
         self._queue: list[tuple[int, int, str, StepTask]] = []
@@ -106,6 +106,11 @@ class DispatcherActor:
         if not self._informed.is_set():
             self._background.start(self._gather_knowledge())
         self._pump()
+
+    async def staffed(self) -> bool:
+        """Whether there is a worker (one that died comes back), or there may be: nobody has said yet which."""
+        known = [worker for worker in self._workers.values() if worker.process and not worker.retiring]
+        return bool(known) or not self._informed.is_set()
 
     async def _gather_knowledge(self) -> None:
         """This process may be the successor of one that died; workers that are added later begin with nothing."""

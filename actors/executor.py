@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from actors.calls import GONE, Absent, Background, Lane, Peer
 from actors.names import dispatcher_name
+from actors.staffing import Staffing
 from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks, lost
 
 log = logging.getLogger("sagas.actors")
@@ -29,6 +30,10 @@ class Owner(Protocol):
 
     async def lost(self, reports: Sequence[StepReport]) -> None:
         """Nobody makes these attempts (any more)."""
+        ...
+
+    def unplaced(self, tasks: Iterable[StepTask], why: str) -> None:
+        """Nobody makes these attempts yet, because ``why``; "": somebody does now."""
         ...
 
 
@@ -73,8 +78,12 @@ class PoolExecutor:
     def _queue(self, name: str) -> _Queue:
         if name not in self._queues:
             peer = Peer(dispatcher_name(name), self._namespace)
-            self._queues[name] = _Queue(self, self._host, peer, self._background, self._owner)
+            queue = self._queues[name] = _Queue(self, self._host, peer, self._background, self._owner)
+            self._background.start(Staffing(name, peer, queue.open, self._owner).watch(self._is_closed))
         return self._queues[name]
+
+    def _is_closed(self) -> bool:
+        return self.closed
 
 
 class _Queue:
@@ -124,7 +133,8 @@ class _Queue:
 
     def _prune(self) -> None:
         """A report may have come by mail, or while its step was being adopted; a shard may be another host's."""
-        self.open = {key: task for key, task in self.open.items() if self._owner.awaits(task)}
+        for task in [task for task in self.open.values() if not self._owner.awaits(task)]:
+            del self.open[task.key]
         self._given_up &= self.open.keys()
 
     def _closed(self) -> bool:

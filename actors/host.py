@@ -16,6 +16,7 @@ from actors.executor import PoolExecutor
 from actors.garbage import collect_less_often
 from actors.names import host_name, ray_namespace
 from actors.settings import ClusterSettings
+from actors.tasks import TaskExecutor
 from sagas.connection import open_store
 from sagas.engine.attempt import AttemptRunner
 from sagas.engine.clock import SystemClock
@@ -103,11 +104,12 @@ class HostActor:
         )
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
         pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace), host)
+        alone = TaskExecutor(host_name(self._slot), settings, host, self._task_ended)
         for member in await store.members(owner, settings.lease_ms):
             if member.startswith(lineage) and member != owner:
                 await _bury(store, member)
         self._owner, self._store = owner, store
-        self._host, self._executor, self._started = host, RoutingExecutor(local, pool), False
+        self._host, self._executor, self._started = host, RoutingExecutor(local, pool, alone), False
 
     async def live(self) -> None:
         """Returns when this host has ended: drained, or by itself after a defect, and then ``start`` starts another.
@@ -133,6 +135,9 @@ class HostActor:
         self._executor.settled(reports)
         self._host.deliver(reports)
         return self._process, acks.settled(), acks.refused()
+
+    def _task_ended(self, name: str) -> None:
+        self._acks.pop(name, None)
 
     async def lost(self, blob: bytes) -> None:
         """Attempts that died with their worker, from the dispatcher."""

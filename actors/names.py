@@ -25,8 +25,16 @@ def dispatcher_name(queue: str) -> str:
     return f"dispatcher-{queue}"
 
 
+def task_name(run_id: str, step: int, attempt: int) -> str:
+    """Of the process that one attempt has for itself; an attempt has no other, ever."""
+    return f"task-{run_id}-{step}-{attempt}"
+
+
 def parse(name: str) -> tuple[str, str, int]:
-    """(kind, queue, slot) of the actor of this name: ``("host", "", 0)``, ``("worker", "default", 0)``, ..."""
+    """(kind, queue, slot) of the actor of this name: ``("host", "", 0)``, ``("worker", "default", 0)``, ...
+
+    One that nobody looks after (of a task) has its kind alone.
+    """
     kind, _, rest = name.partition("-")
     match kind:
         case "host":
@@ -34,5 +42,7 @@ def parse(name: str) -> tuple[str, str, int]:
         case "worker":
             queue, _, slot = rest.rpartition("-")
             return kind, queue, int(slot)
-        case _:
+        case "dispatcher":
             return kind, rest, 0
+        case _:
+            return kind, "", 0

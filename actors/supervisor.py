@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +16,23 @@ from ray.util import list_named_actors
 from actors.calls import GONE, Background, Peer, original
 from actors.dispatcher import DispatcherActor
 from actors.host import HostActor
-from actors.names import SUPERVISOR, dispatcher_name, host_name, parse, ray_namespace, worker_name
+from actors.names import dispatcher_name, host_name, parse, ray_namespace, worker_name
 from actors.settings import ClusterSettings
-from actors.worker import WorkerActor
+from actors.worker import LAST_REPORTS_S, WorkerActor
 from sagas.errors import InvalidArgument, StoreUnavailable
+from sagas.kernel.resources import shown
 
 log = logging.getLogger("sagas.actors")
 
+_LOOKED_AFTER = ("host", "worker", "dispatcher")
+
 _PATIENCE_S = 30.0
 """After this an actor that does not end in order (it may be frozen) is killed as it is."""
+
+_PLACED_WITHIN_S = 10.0
+"""A worker that asked for resources and is not up by then probably waits for them, and is not waited for."""
+
+_LAST_WORDS_S = LAST_REPORTS_S + 1.0
 
 GRACE_S = 10.0
 """How long a worker that is not needed any more may take to finish what it runs; as long as a host's own grace."""
@@ -41,11 +51,18 @@ class _Child:
     slot: int
     peer: Peer
     found: bool = False
+    asks: Mapping[str, Any] = field(default_factory=dict)  # of Ray's resources
+    placed: bool = False  # it has answered: it has them
     joined: asyncio.Event = field(default_factory=asyncio.Event)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
     owner: str = ""  # of a host: the name its present process has in the store
     error: BaseException | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether Ray has not found the resources it asks for, yet."""
+        return bool(self.asks) and not self.placed
 
 
 class SupervisorActor:
@@ -67,22 +84,25 @@ class SupervisorActor:
     async def _find_children(self) -> None:
         found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
         for name in [actor["name"] for actor in found if actor["namespace"] == self._namespace]:
-            if name != SUPERVISOR:
+            if parse(name)[0] in _LOOKED_AFTER:
                 self._adopt(name, found=True)
 
     async def settings(self) -> ClusterSettings:
         """What its hosts and workers are started with, as long as it lives."""
         return self._settings
 
-    async def scale(self, hosts: int | None, workers: int | None) -> None:
-        """Run this many hosts, and workers a queue (None: those that are); returns once all of them are up.
+    async def scale(self, hosts: int | None, workers: Mapping[str, int | None]) -> None:
+        """Run this many hosts, and workers of each queue (None: those that are); returns once all of them are up.
 
-        Raises: what a host or worker raised when it first started (bad modules, unsafe Redis).
+        Raises: InvalidArgument for a queue that it has not; what a host or worker raised when it first started (bad
+        modules, unsafe Redis).
         """
         await self._found
         queues = self._settings.queues
+        if unknown := workers.keys() - queues.keys():
+            raise InvalidArgument(f"there is no queue {min(unknown)!r}; up() was given {', '.join(sorted(queues))}")
         wanted = [dispatcher_name(queue) for queue in queues]
-        wanted += [name for queue in queues for name in self._workers(queue, workers)]
+        wanted += [name for queue in queues for name in self._workers(queue, workers.get(queue))]
         wanted += [host_name(slot) for slot in self._slots(hosts)]
         for kind in ("host", "worker"):  # a host finishes its steps, so their workers go last
             leaving = [name for name in self._names(kind) if name not in wanted]
@@ -110,7 +130,8 @@ class SupervisorActor:
         """Look after the actor of this name; there is one from now on."""
         kind, queue, slot = parse(name)
         cls, args = self._made_of(name, kind, queue, slot)
-        # No CPU is reserved: instances and steps are coroutines, and a small machine must be able to run all of it.
+        asks = (self._settings.queues[queue].ray or {}) if kind == "worker" else {}
+        # No CPU is reserved unless asked for: instances and steps are coroutines, and a small machine must run it all.
         ray.remote(cls).options(
             name=name,
             namespace=self._namespace,
@@ -119,10 +140,10 @@ class SupervisorActor:
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=20_000,
-            num_cpus=0,
             runtime_env=self._settings.runtime_env,
+            **{"num_cpus": 0, **asks},
         ).remote(*args)
-        child = self._children[name] = _Child(name, kind, queue, slot, Peer(name, self._namespace), found)
+        child = self._children[name] = _Child(name, kind, queue, slot, Peer(name, self._namespace), found, asks)
         child.keeper = asyncio.get_running_loop().create_task(self._keep(child))
 
     def _made_of(self, name: str, kind: str, queue: str, slot: int) -> tuple[type, tuple[Any, ...]]:
@@ -132,10 +153,15 @@ class SupervisorActor:
             case "worker":
                 return WorkerActor, (queue, name, self._settings)
             case _:
-                return DispatcherActor, (self._settings,)
+                return DispatcherActor, (queue, self._settings)
 
     async def _up(self, child: _Child) -> None:
-        await child.ready.wait()
+        try:
+            async with asyncio.timeout(_PLACED_WITHIN_S if child.asks else None):
+                await child.ready.wait()
+        except TimeoutError:
+            log.warning("%s waits for Ray resources: %s", child.name, shown(child.asks))
+            return
         if child.error is not None:
             raise child.error
 
@@ -150,6 +176,7 @@ class SupervisorActor:
             except GONE as error:
                 cause = getattr(error, "__cause__", None)
                 log.info("%s is away: %s", child.name, cause or type(error).__name__)
+                child.placed = False
                 if child.owner:
                     self._background.start(self._bequeath(child.owner, child.name))
                 await asyncio.sleep(0.1)
@@ -172,6 +199,7 @@ class SupervisorActor:
                 await other.joined.wait()
         started = await child.peer.call("start")
         child.owner = started if child.kind == "host" else ""
+        child.placed = True
         child.ready.set()
 
     async def _bequeath(self, owner: str, name: str) -> None:
@@ -202,11 +230,15 @@ class SupervisorActor:
             case "worker":
                 dispatcher = self._children[dispatcher_name(child.queue)]
                 await self._quietly(dispatcher.peer.call("workers", self._workers(child.queue)))
-                await self._quietly(child.peer.call("stop", grace_s))
+                if child.found or not child.waits:
+                    await self._quietly(child.peer.call("stop", grace_s))
             case _:
                 await self._quietly(child.peer.call("stop"))
         if child.keeper is not None:
             child.keeper.cancel()
+        await self._kill(name)
+
+    async def _kill(self, name: str) -> None:
         handle = await asyncio.to_thread(_find, name, self._namespace)
         if handle is not None:
             ray.kill(handle, no_restart=True)
@@ -229,8 +261,21 @@ class SupervisorActor:
     async def down(self) -> None:
         """Hosts first, so that what runs is recorded; then the rest."""
         await self._found
-        for kind in ("host", "worker", "dispatcher"):
+        for kind in _LOOKED_AFTER:
             await asyncio.gather(*(self._retire(name, 0) for name in self._names(kind)))
+        await self._end_tasks()
+
+    async def _end_tasks(self) -> None:
+        """Attempts with a process of their own: what they have to report goes into the mailbox."""
+        found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
+        names = [each["name"] for each in found if each["namespace"] == self._namespace]
+        await asyncio.gather(*(self._end_task(name) for name in names if parse(name)[0] == "task"))
+
+    async def _end_task(self, name: str) -> None:
+        with contextlib.suppress(*GONE, TimeoutError):  # one that waits for its resources has nothing to say
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await Peer(name, self._namespace).call("stop", 0)
+        await self._kill(name)
 
     async def describe(self, kind: str) -> list[dict[str, Any]]:
         """What each host or worker says of itself; its pid is None while its process is away."""
@@ -239,11 +284,13 @@ class SupervisorActor:
         return list(await asyncio.gather(*(self._described(child) for child in children)))
 
     async def _described(self, child: _Child) -> dict[str, Any]:
-        try:
-            described: dict[str, Any] = await child.peer.call("describe")
-        except GONE:
-            described = {"slot": child.slot, "shards": []} if child.kind == "host" else {"name": child.name}
-            described["pid"] = None
+        described: dict[str, Any] = {"slot": child.slot, "shards": [], "pid": None}
+        if child.kind == "worker":
+            waits_for = dict(child.asks) if child.waits else None
+            described = {"name": child.name, "queue": child.queue, "pid": None, "waits_for": waits_for}
+        if not child.waits:
+            with contextlib.suppress(*GONE):
+                described |= await child.peer.call("describe")
         return described
 
     def _names(self, kind: str) -> list[str]:

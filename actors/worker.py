@@ -48,6 +48,7 @@ class WorkerActor:
     def __init__(self, queue: str, name: str, settings: ClusterSettings) -> None:
         namespace = ray_namespace(settings.namespace)
         self._name = name
+        self._threads = settings.queues[queue].threads
         self._process = uuid.uuid4().hex
         self._settings = settings
         self._attempts: AttemptRunner | None = None
@@ -148,7 +149,7 @@ class WorkerActor:
         # Not made when the actor is: Ray tells nobody why an actor could not be made, and callers wait for ever.
         if self._attempts is None:
             settings = self._settings
-            self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), settings.threads)
+            self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), self._threads)
             collect_less_often()
         return self._attempts
 

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from sagas.kernel.handlers import signal as signal
     from sagas.kernel.outgoing import instance as instance
     from sagas.kernel.patching import patched as patched
+    from sagas.kernel.resources import RayResources as RayResources
     from sagas.kernel.saga import saga as saga
     from sagas.kernel.scope import compensating as compensating
     from sagas.kernel.state import Status as Status
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from sagas.sync import SyncClient as SyncClient
     from sagas.sync import SyncHandle as SyncHandle
     from sagas.sync import connect_sync as connect_sync
+    from sagas.workers import Workers as Workers
 
 _ORIGIN = {
     "compensations": ("Compensation", "Outcome", "Retry"),
@@ -119,12 +121,14 @@ _ORIGIN = {
     "sagas.kernel.handlers": ("query", "signal"),
     "sagas.kernel.outgoing": ("instance",),
     "sagas.kernel.patching": ("patched",),
+    "sagas.kernel.resources": ("RayResources",),
     "sagas.kernel.saga": ("saga",),
     "sagas.kernel.scope": ("compensating",),
     "sagas.kernel.state": ("Status",),
     "sagas.kernel.unguarded": ("unguarded",),
     "sagas.payloads.sealing": ("Codec", "use_codec"),
     "sagas.sync": ("SyncClient", "SyncHandle", "connect_sync"),
+    "sagas.workers": ("Workers",),
 }
 _FROM = {name: module for module, names in _ORIGIN.items() for name in names}
 

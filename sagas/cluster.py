@@ -22,6 +22,7 @@ from sagas.errors import DefinitionError, InvalidArgument
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 from sagas.server.url import resolve_url
+from sagas.workers import Workers, queues_of
 
 if TYPE_CHECKING:
     from actors.cluster import Cluster
@@ -49,7 +50,7 @@ def up(
     hosts: int = 2,
     workers: int = 4,
     namespace: str = "default",
-    queues: tuple[str, ...] = ("default",),
+    queues: Mapping[str, Workers | int] | None = None,
     runtime_env: Mapping[str, Any] | None = None,
 ) -> Cluster:
     """Start hosts and workers on Ray; returns once they are up.
@@ -61,6 +62,8 @@ def up(
     itself. ``url``: the Redis, else SAGAS_URL, else what ``sagas dev`` left. Ray: the one this process is connected to,
     else the one at RAY_ADDRESS, else a local one of its own that ``down()`` ends. ``runtime_env``: how modules reach
     the nodes of a cluster, as Ray takes it (``{"working_dir": ...}``); a local Ray finds them where this process does.
+    ``workers`` are those of the default queue; others get theirs by ``queues={"gpu": Workers(count=2,
+    ray={"num_gpus": 1}), "mail": 1}``.
     Raises: DefinitionError, InvalidArgument (also when the Ray at RAY_ADDRESS cannot be reached, or runs this namespace
     with other settings), StoreUnavailable, UnsafeStore.
     """
@@ -68,6 +71,7 @@ def up(
     names = tuple(_importable(module) for module in load_modules(modules))
     if not names:
         raise InvalidArgument("up() needs modules=[...]: the modules that declare your sagas and activities")
+    staff = queues_of(workers, queues)
     Registry(load_modules(names))  # two types of one name are refused here, before anything is started
     found_url = resolve_url(url)  # and so is a store that nobody has named
     local_ray = _connect_ray()
@@ -75,10 +79,10 @@ def up(
     from actors.settings import ClusterSettings
 
     given = None if runtime_env is None else dict(runtime_env)
-    settings = ClusterSettings(url=found_url, modules=names, namespace=namespace, queues=queues, runtime_env=given)
+    settings = ClusterSettings(url=found_url, modules=names, namespace=namespace, queues=staff, runtime_env=given)
     cluster = Cluster(settings, on_down=local_ray.stop if local_ray is not None else None)
     try:
-        cluster.scale(hosts, workers)
+        cluster.scale(hosts, queues={queue: each.count for queue, each in staff.items()})
     except BaseException:
         if cluster.began:  # what ran before goes on
             cluster.down()

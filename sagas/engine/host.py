@@ -24,7 +24,7 @@ from sagas.engine.relay import Relay
 from sagas.engine.renewal import OpenStore, RenewalThread
 from sagas.engine.resident import Due, Effects, Input, MailInput, Relayed, Resident, Turn
 from sagas.engine.shard import Shard, refuse_reports
-from sagas.engine.steps import StepKey, StepReport, StepTask, decode_report
+from sagas.engine.steps import StepKey, StepReport, StepTask, Unplaced, decode_report
 from sagas.engine.sweeper import Sweeper
 from sagas.errors import HistoryError, StoreUnavailable
 from sagas.kernel.registry import Registry
@@ -324,6 +324,13 @@ class Host:
         """As ``deliver``, of attempts that nobody makes (any more), unless the mailbox knows better."""
         await self._loading.read_all_mail(self._is_stopping)
         self.deliver([report for report in reports if self._in_flight.get(report.key) == report.attempt])
+
+    def unplaced(self, tasks: Iterable[StepTask], why: str) -> None:
+        """Nobody makes these attempts yet, because ``why``; "": somebody does now."""
+        for task in tasks:
+            shard = self._owned(task.id)
+            if shard is not None and self.awaits(task):
+                self._feed(shard, task.id, Unplaced(task.key, task.attempt, why))
 
     def _ended(self, report: StepReport) -> None:
         key = report.key

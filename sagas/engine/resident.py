@@ -22,6 +22,7 @@ from sagas.engine.steps import (
     StepKey,
     StepReport,
     StepTask,
+    Unplaced,
     decode_attempts,
     encode_attempts,
 )
@@ -101,7 +102,7 @@ class Relayed:
     met: str = ""
 
 
-Input = MailInput | StepReport | Due | Relayed
+Input = MailInput | StepReport | Due | Relayed | Unplaced
 _ANSWERS = (MessageDelivered, MessageRefused, ChildStarted, ChildRefused)
 
 
@@ -300,6 +301,8 @@ class Resident:
                 retried |= self._on_due(now_ms)
             elif isinstance(each, Relayed):
                 self._on_relayed(each, now_ms)
+            elif isinstance(each, Unplaced):
+                retried |= self._on_unplaced(each)
             else:
                 retried |= self._on_report(each, now_ms)
         self._state.follow()
@@ -541,6 +544,14 @@ class Resident:
         """Whether the answer to a message is among the facts of this turn."""
         return any(isinstance(fact, _ANSWERS) and fact.number == number for fact in self._facts)
 
+    def _on_unplaced(self, said: Unplaced) -> bool:
+        """Kept beside the attempt, for whoever asks what the instance waits for."""
+        attempt = self.attempts.get(said.key.step)
+        if attempt is None or said.key.run_id != self.run_id or attempt.number != said.attempt or attempt.next_ms:
+            return False
+        changed, attempt.unplaced = attempt.unplaced != said.why, said.why
+        return changed
+
     def _settles(self, step: int) -> bool:
         return any(getattr(fact, "step", None) == step for fact in self._facts)
 
@@ -555,6 +566,7 @@ class Resident:
         verdict = after_failure(self._options(open_step), attempt, failure, now_ms, self._draw(), never_ran=never_ran)
         if isinstance(verdict, RetryAt | Park):
             attempt.number += 1
+            attempt.unplaced = ""
             attempt.next_ms = max(1, verdict.at_ms if isinstance(verdict, RetryAt) else now_ms)
             if isinstance(verdict, Park):
                 times = f"step {open_step.activity!r} failed {attempt.failed} times, the last time with"
@@ -617,6 +629,7 @@ class Resident:
             which,
             options.retry.max_attempts == 1,
             self._trace_of(open_step.step, attempt),
+            options.ray,
         )
 
     def _trace_of(self, step: int, attempt: int) -> str:

@@ -74,7 +74,9 @@ def after_failure(
 
 
 def standing(activity: str, attempt: Attempt | None) -> str:
-    """Which step is open, for people: the activity, and after ten attempts in vain what the last one failed with."""
+    """Which step is open, for people: the activity, and why nobody makes it, or (after ten attempts) the last error."""
+    if attempt is not None and attempt.unplaced:
+        return f"{activity} ({attempt.unplaced})"
     if attempt is None or attempt.number <= TOLD_AFTER or not attempt.errors:
         return activity
     _, _, cause_type, message, *_ = attempt.errors[-1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
@@ -49,6 +49,7 @@ class StepTask:
     which_timeout: str = "attempt"  # what ``timeout_ms`` comes from: "attempt", or what is left of "total"
     once: bool = False  # it must never run twice (``max_attempts=1``)
     trace: str = ""  # W3C traceparent of the attempt's span, "" where nobody traces
+    ray: Mapping[str, Any] | None = None  # resources of Ray: the attempt has a process of its own
 
     @property
     def key(self) -> StepKey:
@@ -97,6 +98,15 @@ class StepReport:
         return StepKey(self.id, self.run_id, self.step)
 
 
+@value(frozen=True, slots=True)
+class Unplaced:
+    """Nobody makes this attempt yet, because ``why``; "": somebody does now."""
+
+    key: StepKey
+    attempt: int
+    why: str
+
+
 @dataclass(slots=True)
 class Attempt:
     """Where an open step stands. ``next_ms`` 0: it is (to be) in flight; else it waits until then for its next try."""
@@ -109,6 +119,7 @@ class Attempt:
     maybe_done: bool = False  # some attempt may have had an effect
     errors: tuple[Any, ...] = ()  # (attempt, at_ms, type, message, started_ms), the last ten
     started_ms: int = 0  # when the attempt that was last reported on began; 0: unknown
+    unplaced: str = ""  # why nobody makes the attempt in flight yet
 
     def remember(self, failure: Failure, at_ms: int) -> None:
         """Take in a failed attempt."""
@@ -132,7 +143,11 @@ _attempt_row = operator.attrgetter(*(field.name for field in fields(Attempt)))
 
 def encode_attempts(attempts: dict[int, Attempt]) -> bytes | None:
     """Retry state as stored; None when there is nothing a reload could not derive from the history."""
-    kept = {step: _attempt_row(attempt) for step, attempt in attempts.items() if attempt.number > 1 or attempt.next_ms}
+    kept = {
+        step: _attempt_row(attempt)
+        for step, attempt in attempts.items()
+        if attempt.number > 1 or attempt.next_ms or attempt.unplaced
+    }
     if not kept:
         return None
     packed: bytes = msgpack.packb(kept)

@@ -14,6 +14,7 @@ from compensations import UNDO, Retry
 from sagas.errors import DefinitionError
 from sagas.kernel.current import in_saga
 from sagas.kernel.duration import Duration, optional_ms
+from sagas.kernel.resources import RayResources, checked_resources
 from sagas.kernel.step import StepCall
 from sagas.payloads import Signature
 from sagas.value import value
@@ -37,7 +38,7 @@ class StepOptions:
     queue: str = "default"
     priority: int = 0
     local: bool = False
-    ray: Mapping[str, float] | None = None
+    ray: Mapping[str, Any] | None = None
 
     def merged(self, overrides: Mapping[str, Any] | None) -> StepOptions:
         """These options with what one call overrides (the stored form of ``Activity.options``)."""
@@ -90,6 +91,7 @@ class Activity(Generic[P, R]):
         queue: str | None = None,
         priority: int | None = None,
         local: bool | None = None,
+        ray: RayResources | None = None,
         compensate: bool = True,
     ) -> Activity[P, R]:
         """The same activity with other options for the calls made through what this returns."""
@@ -102,6 +104,7 @@ class Activity(Generic[P, R]):
             "queue": queue,
             "priority": priority,
             "local": local,
+            "ray": checked_resources(ray, "options"),
         }
         other: Activity[P, R] = Activity(self.function, self.name, self.defaults, self.undo_of)
         other.undo = self.undo
@@ -113,7 +116,13 @@ class Activity(Generic[P, R]):
     def compensation(self, function: Callable[..., Any], /) -> Activity[..., Any]: ...
     @overload
     def compensation(
-        self, *, retry: Retry = UNDO, timeout: Duration | None = None, queue: str | None = None, name: str | None = None
+        self,
+        *,
+        retry: Retry = UNDO,
+        timeout: Duration | None = None,
+        queue: str | None = None,
+        name: str | None = None,
+        ray: RayResources | None = None,
     ) -> Callable[[Callable[..., Any]], Activity[..., Any]]: ...
     def compensation(  # type: ignore[misc]  # the overloads say which parameters go together
         self,
@@ -124,12 +133,14 @@ class Activity(Generic[P, R]):
         timeout: Duration | None = None,
         queue: str | None = None,
         name: str | None = None,
+        ray: RayResources | None = None,
     ) -> Any:
         """Declare what undoes it: called with its result (None when unknown), then its arguments.
 
-        The undo is tried for ever by default (``retry``), in the action's own queue.
+        The undo is tried for ever by default (``retry``), in the action's own queue; resources it asks for itself.
         Raises: DefinitionError when there is an undo already, or it cannot take these arguments.
         """
+        asked = checked_resources(ray, "@compensation")
 
         def declare(undo: Callable[..., Any]) -> Activity[..., Any]:
             if self.undo is not None:
@@ -141,6 +152,7 @@ class Activity(Generic[P, R]):
                 timeout_ms=optional_ms(timeout, "timeout") or self.defaults.timeout_ms,
                 total_timeout_ms=None,
                 queue=queue or self.defaults.queue,
+                ray=asked,
             )
             self.undo = Activity(undo, name or undo.__name__, options, undo_of=self.name)
             definitions.append(self.undo)
@@ -201,7 +213,7 @@ def activity(
     queue: str = "default",
     priority: int = 0,
     local: bool = False,
-    ray: Mapping[str, float] | None = None,
+    ray: RayResources | None = None,
 ) -> _Decorator: ...
 def activity(
     function: Callable[..., Any] | None = None,
@@ -216,13 +228,17 @@ def activity(
     queue: str = "default",
     priority: int = 0,
     local: bool = False,
-    ray: Mapping[str, float] | None = None,
+    ray: RayResources | None = None,
 ) -> Any:
     """Declare a function that touches the world; awaited inside a saga it is a durable, retried step.
 
     ``timeout`` bounds one attempt, ``total_timeout`` all of them, ``queue_timeout`` the wait for a worker,
     ``heartbeat_timeout`` the silence between two ``sagas.heartbeat()``. Arguments and result must be encodable.
+    ``ray={"num_gpus": 1}`` gives each attempt a process of its own with these resources, where workers are on Ray (it
+    has one CPU unless ``num_cpus`` is said); elsewhere it changes nothing. Raises: DefinitionError.
     """
+    if ray is not None and (local or queue != "default"):
+        raise DefinitionError("@activity(ray=...) has a process for each attempt: it goes with neither local nor queue")
     options = StepOptions(
         retry=retry or Retry(),
         timeout_ms=optional_ms(timeout, "timeout"),
@@ -232,7 +248,7 @@ def activity(
         queue=queue,
         priority=priority,
         local=local,
-        ray=ray,
+        ray=checked_resources(ray, "@activity"),
     )
 
     def declare(declared: Callable[..., Any]) -> Activity[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from actors.cluster import Cluster
 from examples.subscription.process import ServiceProcess
+from sagas.workers import Workers
 from tests.cluster.running import MODULES, RunningRay, named_actors
 
 StartCluster = Callable[..., AbstractContextManager[Cluster]]
@@ -36,9 +37,16 @@ def start_cluster(local_ray: RunningRay, namespace: str) -> StartCluster:
         workers: int = 2,
         modules: Sequence[str] = MODULES,
         runtime_env: dict[str, Any] | None = None,
+        queues: Mapping[str, Workers | int] | None = None,
     ) -> Iterator[Cluster]:
         with sagas.up(
-            modules, url, hosts=hosts, workers=workers, namespace=namespace, runtime_env=runtime_env
+            modules,
+            url,
+            hosts=hosts,
+            workers=workers,
+            namespace=namespace,
+            runtime_env=runtime_env,
+            queues=queues,
         ) as cluster:
             yield cluster
         assert named_actors(namespace) == []

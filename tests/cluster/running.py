@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -31,7 +33,12 @@ class RunningRay:
 
     def __enter__(self) -> RunningRay:
         assert not ray.is_initialized()
-        started = _connect_ray()
+        # Logical ones: nothing looks whether there is such a device.
+        os.environ["RAY_OVERRIDE_RESOURCES"] = json.dumps({"CPU": 8, "GPU": 3, "imax": 1})
+        try:
+            started = _connect_ray()
+        finally:
+            del os.environ["RAY_OVERRIDE_RESOURCES"]
         assert isinstance(started, LocalRay), "the tests need RAY_ADDRESS to be unset"
         self._ray = started
         return self

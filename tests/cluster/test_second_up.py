@@ -27,7 +27,7 @@ def test_other_settings_are_refused_and_the_same_are_joined(
         for refused, runs_with in (
             ({"modules": MODULES[:1]}, "modules=['examples.subscription.saga', 'examples.traffic_fines.saga']"),
             ({"url": SECRET}, f"url='{debian_redis_url}'"),
-            ({"queues": ("default", "gpu")}, "queues=['default']"),
+            ({"queues": {"gpu": 1}}, "the queues default (concurrency=256, threads=64)"),
             ({"runtime_env": {"env_vars": {"TOKEN": "secret"}}}, "no runtime_env"),
         ):
             with pytest.raises(InvalidArgument) as caught:
@@ -50,10 +50,10 @@ def test_other_settings_are_refused_and_the_same_are_joined(
 def test_differences_are_those_of_the_other_without_its_secrets() -> None:
     ours = ClusterSettings(url="redis://here", modules=("a", "b"))
     assert ours.differences(ClusterSettings(url="redis://here", modules=("b", "a", "a"))) == []
-    theirs = ClusterSettings(url=SECRET, modules=("c", "a"), runtime_env={"working_dir": "secret"}, credits=3)
+    theirs = ClusterSettings(url=SECRET, modules=("c", "a"), runtime_env={"working_dir": "secret"}, lease_ms=3)
     assert ours.differences(theirs) == [
         "url='redis://app:***@127.0.0.1:1/0'",
         "modules=['a', 'c']",
-        "credits=3",
+        "lease_ms=3",
         "another runtime_env",
     ]

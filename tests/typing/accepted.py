@@ -37,6 +37,21 @@ async def charge(user_id: str, cents: int) -> str:
 async def refund(receipt: str | None, user_id: str, cents: int) -> None: ...
 
 
+@activity(ray={"num_gpus": 1, "num_cpus": 0.5, "resources": {"tape": 2}})
+def render(film: str) -> bytes:
+    return film.encode()
+
+
+@render.compensation(ray={"num_cpus": 1})
+def erase(film: bytes | None, name: str) -> None: ...
+
+
+def _queues() -> dict[str, sagas.Workers | int]:
+    big: sagas.RayResources = {"num_gpus": 4}
+    render.options(ray=big)
+    return {"gpu": sagas.Workers(count=2, ray=big, concurrency=8), "mail": 1}
+
+
 @activity
 def count(user_id: str, *, deep: bool = False) -> int:
     return len(user_id) + deep

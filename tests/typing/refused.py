@@ -18,6 +18,8 @@ async def book(user_id: str) -> str:
     await charge(user_id)  # E: call-arg
     await charge(user_id, "5")  # E: arg-type
     await charge.options(timeout="5")(user_id, 5)  # E: arg-type
+    await charge.options(ray={"gpus": 1})(user_id, 5)  # E: arg-type
+    await charge.options(ray={"num_gpus": "all"})(user_id, 5)  # E: arg-type
     return await charge(user_id, 5)
 
 
