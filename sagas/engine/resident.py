@@ -64,6 +64,7 @@ from sagas.kernel.events import (
 from sagas.kernel.failure import CANCELLED, ERROR, Failure
 from sagas.kernel.instance import Instance
 from sagas.kernel.registry import Registry
+from sagas.kernel.reserved import DEADLINE
 from sagas.kernel.state import OpenStep, RunState
 from sagas.store.head import decode_head, encode_head
 from sagas.store.port import Head, Loaded, Transition
@@ -305,6 +306,7 @@ class Resident:
                 retried |= self._on_unplaced(each)
             else:
                 retried |= self._on_report(each, now_ms)
+        self._meet_deadline(now_ms)
         self._state.follow()
         position = self._state.events
         events, drop = self._advance(now_ms, run)
@@ -454,6 +456,7 @@ class Resident:
         self.evict()
         self._state, self.attempts, self.version, self._blocked = RunState(), {}, 0, ""
         saga_type = self._registry.saga(message.type)
+        begins_ms = now_ms + message.delay_ms
         started = RunStarted(
             self.id,
             message.run_id,
@@ -463,7 +466,8 @@ class Resident:
             message.trace,
             message.message_id,
             EPISODES if saga_type is None else saga_type.trace_mode,
-            not_before_ms=now_ms + message.delay_ms if message.delay_ms else 0,
+            deadline_ms=0 if saga_type is None else saga_type.deadline_ms(begins_ms),
+            not_before_ms=begins_ms if message.delay_ms else 0,
             parent=tuple(message.parent),
             seed=message.seed,
             at_ms=now_ms,
@@ -506,6 +510,13 @@ class Resident:
                 attempt.next_ms, retried = 0, True
                 self._effects.dispatch.append(self._task(self._state.steps[step], attempt.number, now_ms))
         return retried
+
+    def _meet_deadline(self, now_ms: int) -> None:
+        """A deadline that passed while it was held: in the activation that resumes it, whose code may hold it again."""
+        if not self._state.held or DEADLINE not in self._state.due_timers(now_ms):
+            return
+        if any(isinstance(fact, Resumed) for fact in self._facts):
+            self._facts.append(TimerFired(DEADLINE, at_ms=now_ms))
 
     def _on_report(self, report: StepReport, now_ms: int) -> bool:
         """A late or repeated report (of another run, a settled step, an earlier attempt) is dropped."""
@@ -701,7 +712,7 @@ class Resident:
         ]
         waits += [("delivery", m.target, m.at_ms) for m in state.messages.values() if isinstance(m, MessageSent)]
         waits += [("child", child.id, child.at_ms) for child in state.children.values()]
-        due = state.next_timer_ms
+        due = state.next_wake_ms
         if due is not None:
             waits.append(("timer", "", due))
         if self._instance is not None and self._instance.awaits_condition:

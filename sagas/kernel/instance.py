@@ -38,6 +38,7 @@ from sagas.kernel.events import (
     RunCompleted,
     RunFailed,
     RunStarted,
+    RunTimedOut,
     SignalDeadLettered,
     SignalReceived,
     StepCancelRequested,
@@ -51,6 +52,7 @@ from sagas.kernel.events import (
 from sagas.kernel.failure import Failure, told
 from sagas.kernel.loop import InstanceLoop
 from sagas.kernel.refusals import Refused
+from sagas.kernel.reserved import DEADLINE, PASSED
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import RunState
 from sagas.payloads import encode
@@ -109,7 +111,7 @@ class Instance:
         self.spoiled = False  # a query woke a task or made a future, which no replay would know of: drop this object
         self._started_by: RunStarted | None = None
         self.attributes: Mapping[str, Any] = {}  # as its code has set them
-        self._cancel_reason: str | None = None
+        self._early: RunCancelled | RunTimedOut | None = None  # how it is to end, since somebody or something asked
         self._object: Any = None
         self._main: asyncio.Task[Any] | None = None
         self._handlers: list[asyncio.Task[Any]] = []
@@ -365,9 +367,9 @@ class Instance:
             left.set_result(None)
 
     def cancel_later(self) -> None:
-        """A cancel of the run came while its code was undoing for another reason: deliver it at the next await."""
-        if self._cancel_reason is not None and self._main is not None and asyncio.current_task() is self._main:
-            self._main.cancel(self._cancel_reason)
+        """The run was told to end while its code was undoing for another reason: deliver it at the next await."""
+        if self._early is not None and self._main is not None and asyncio.current_task() is self._main:
+            self._main.cancel(self._early.reason)
 
     async def park(self, error: BaseException) -> NoReturn:
         """Stop here: the activation is void, and the run is parked with ``error`` as its reason. Never returns."""
@@ -464,9 +466,9 @@ class Instance:
     async def _drive(self, code: Code) -> None:
         """Run the saga to its end and decide how it ended."""
         self._begun = True
-        if self._cancel_reason is not None:
+        if self._early is not None:
             # Cancelled before its first line: it leaves no step behind.
-            return self._close(RunCancelled(self._cancel_reason))
+            return self._close(self._early)
         end = await self._end_of(code)
         await self._leave_scopes()
         return self._close(end)
@@ -477,8 +479,7 @@ class Instance:
             while open_handlers := [task for task in self._handlers if not task.done()]:
                 await asyncio.wait(open_handlers)
         except asyncio.CancelledError as error:
-            reason = self._cancel_reason
-            return RunFailed(Failure.of(error).row()) if reason is None else RunCancelled(reason)
+            return self._early or RunFailed(Failure.of(error).row())
         except (Exception, SystemExit) as error:
             if self.parks_on(error):
                 await self.park(error)
@@ -504,13 +505,20 @@ class Instance:
         self._closed = True
 
     def _cancel(self, fact: CancelRequested) -> None:
+        self._end_early(RunCancelled(fact.reason), fact.reason)
+
+    def _end_early(self, end: RunCancelled | RunTimedOut, reason: str) -> None:
+        """The code is cancelled where it stands; of several ends the first one asked for counts."""
         if self._main is not None and not self._main.done():
-            self._cancel_reason = fact.reason if self._cancel_reason is None else self._cancel_reason
+            self._early = self._early or end
             if self._begun:
-                self._main.cancel(fact.reason)
+                self._main.cancel(reason)
 
     def _fire(self, fact: TimerFired) -> None:
-        self.loop.fire(fact.timer)
+        if fact.timer == DEADLINE:
+            self._end_early(RunTimedOut(PASSED), PASSED)
+        else:
+            self.loop.fire(fact.timer)
 
     def _settle(self, fact: Settled) -> None:
         future, settle = self._steps.pop(fact.step, (None, None))

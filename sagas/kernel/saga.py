@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from sagas.errors import Declared, DefinitionError, InvalidArgument, NondeterminismError, PayloadError
 from sagas.kernel.activity import definitions
+from sagas.kernel.duration import END_MS, Duration, optional_ms
 from sagas.kernel.events import CONTINUOUS, EPISODES
 from sagas.kernel.handlers import Handler, Kind, handlers_of
 from sagas.payloads import Signature
@@ -52,6 +53,11 @@ class SagaType:
     park_on: tuple[type[BaseException], ...] = BUGS
     handlers: dict[tuple[Kind, str], Handler] = field(default_factory=dict)
     trace_mode: TraceMode = EPISODES  # what a run records when it starts
+    timeout_ms: int | None = None  # of a whole chain of runs
+
+    def deadline_ms(self, begins_ms: int) -> int:
+        """When a run that begins then is to be over at the latest; 0: never."""
+        return 0 if self.timeout_ms is None else min(begins_ms + self.timeout_ms, END_MS)
 
     @property
     def arguments(self) -> Signature:
@@ -92,12 +98,10 @@ class SagaFunction(Generic[P, R]):
 class _Decorator:
     """What ``@saga(...)`` with options returns; typed for functions and classes."""
 
-    def __init__(self, name: str | None, park_on: Iterable[type[BaseException]] | None, trace_mode: TraceMode) -> None:
-        if trace_mode not in (EPISODES, CONTINUOUS):
-            raise DefinitionError(f"trace_mode is {EPISODES!r} or {CONTINUOUS!r}, not {trace_mode!r}")
+    def __init__(self, name: str | None, options: dict[str, Any]) -> None:
+        """``options``: fields of the saga type, as they were given."""
         self._name = name
-        self._park_on = BUGS if park_on is None else tuple(park_on)
-        self._trace_mode = trace_mode
+        self._options = options
 
     @overload
     def __call__(self, target: C, /) -> C: ...
@@ -116,9 +120,8 @@ class _Decorator:
             target=cls,
             is_class=True,
             module=cls.__module__,
-            park_on=self._park_on,
             handlers=handlers_of(cls),
-            trace_mode=self._trace_mode,
+            **self._options,
         )
         setattr(cls, MARK, saga_type)
         definitions.append(cls)
@@ -132,8 +135,7 @@ class _Decorator:
             target=function,
             is_class=False,
             module=function.__module__,
-            park_on=self._park_on,
-            trace_mode=self._trace_mode,
+            **self._options,
         )
         made = SagaFunction(function, saga_type)
         definitions.append(made)
@@ -148,6 +150,7 @@ def saga(target: Callable[P, Coroutine[Any, Any, R]], /) -> SagaFunction[P, R]: 
 def saga(
     *,
     name: str | None = None,
+    timeout: Duration | None = None,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
 ) -> _Decorator: ...
@@ -156,16 +159,26 @@ def saga(
     /,
     *,
     name: str | None = None,
+    timeout: Duration | None = None,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
 ) -> Any:
     """Declare a durable flow: an ``async def`` function, or a class whose ``run()`` it is.
 
-    ``park_on`` replaces the list of exceptions that park an instance instead of failing it. ``trace_mode``: a trace
-    for each burst of activity (the default), or "continuous", one for the whole run, which suits short sagas.
-    Raises: DefinitionError.
+    ``timeout``: how long a run, with all that follow it in a chain, may take from its start; then it is undone as if
+    cancelled, and ends TIMED_OUT (of a cancel and the timeout, what comes first counts). One that is parked or paused
+    by then stays so, and times out when it is resumed. ``park_on`` replaces the list of exceptions that park an
+    instance instead of failing it. ``trace_mode``: a trace for each burst of activity (the default), or "continuous",
+    one for the whole run, which suits short sagas. Raises: DefinitionError, InvalidArgument.
     """
-    decorator = _Decorator(name, park_on, trace_mode)
+    if trace_mode not in (EPISODES, CONTINUOUS):
+        raise DefinitionError(f"trace_mode is {EPISODES!r} or {CONTINUOUS!r}, not {trace_mode!r}")
+    options = {
+        "timeout_ms": optional_ms(timeout, "timeout"),
+        "park_on": BUGS if park_on is None else tuple(park_on),
+        "trace_mode": trace_mode,
+    }
+    decorator = _Decorator(name, options)
     return decorator if target is None else decorator(target)
 
 

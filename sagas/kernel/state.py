@@ -54,6 +54,7 @@ from sagas.kernel.events import (
     TimerFired,
     TimerSet,
 )
+from sagas.kernel.reserved import DEADLINE, reserved_timers
 
 
 class Status(enum.StrEnum):
@@ -130,6 +131,12 @@ class RunState:
         """When the earliest timer falls due."""
         return min((timer.due_ms for timer in self.timers.values()), default=None)
 
+    @property
+    def next_wake_ms(self) -> int | None:
+        """When the earliest timer falls due that its code waits for: not the deadline, which only ends it."""
+        awaited = (timer.due_ms for number, timer in self.timers.items() if number != DEADLINE)
+        return min(awaited, default=None)
+
     def due_timers(self, now_ms: int) -> list[int]:
         """Timers due by ``now_ms``, in the order in which they fell due."""
         due = sorted((timer.due_ms, timer.timer) for timer in self.timers.values() if timer.due_ms <= now_ms)
@@ -155,6 +162,7 @@ class RunState:
         self.status = status
         self.closing = event
         self.parked = ""
+        self.timers.pop(DEADLINE, None)  # it was kept
         if self._trail is not None:
             self._trail.left = (*self.steps.values(), *self.timers.values(), *self.messages.values())
             for step, begun in self.steps.items():
@@ -197,6 +205,7 @@ class RunState:
 def _started(state: RunState, event: RunStarted) -> None:
     state.started, state.attributes = event, event.attributes
     state.episode = Episode(since_ms=event.at_ms)
+    state.timers.update((timer.timer, timer) for timer in reserved_timers(event))
 
 
 def _attributes_set(state: RunState, event: AttributesSet) -> None:

@@ -42,6 +42,7 @@ from sagas.kernel.events import (
     TimerSet,
 )
 from sagas.kernel.failure import Failure
+from sagas.kernel.reserved import DEADLINE
 from sagas.kernel.state import Status
 from sagas.telemetry.episode import EpisodeSpans, cut
 from sagas.telemetry.span import Attributes, Kind, Span, SpanStatus
@@ -110,7 +111,8 @@ def _withdrawn_timer(within: EpisodeSpans, timer: TimerSet, event: Event) -> Spa
 
 def _timer(within: EpisodeSpans, timer: TimerSet, start_ms: int, end_ms: int, attributes: Attributes) -> Span:
     said = {"saga.timer": timer.timer, "saga.timer.delay_ms": timer.due_ms - timer.at_ms, **attributes}
-    return within.span(Kind.TIMER, (timer.timer,), "timer", start_ms=start_ms, end_ms=end_ms, attributes=said)
+    name = _RESERVED.get(timer.timer, "timer")
+    return within.span(Kind.TIMER, (timer.timer,), name, start_ms=start_ms, end_ms=end_ms, attributes=said)
 
 
 _Answered = MessageDelivered | MessageRefused | ChildStarted | ChildRefused
@@ -229,6 +231,8 @@ def _paused(within: EpisodeSpans, event: Paused, index: int) -> Span:
 def _resumed(within: EpisodeSpans, event: Resumed, index: int) -> Span:
     return within.instant(Kind.STANDSTILL, index, "resumed", event, {"saga.by": event.by})
 
+
+_RESERVED = {DEADLINE: "saga timeout"}
 
 _RUN_ENDS: dict[type[Event], tuple[Status, SpanStatus]] = {
     RunCompleted: (Status.COMPLETED, SpanStatus.OK),

@@ -18,7 +18,7 @@ from sagas.testing import Environment
 
 Scenario = Callable[[Environment], Awaitable[list[Handle[Any]]]]
 SCENARIOS: dict[str, Scenario] = {}
-THEMES = ("steps", "undoing", "waiting", "standing")
+THEMES = ("steps", "undoing", "waiting", "standing", "running")
 
 
 def recorded(scenario: Scenario) -> Scenario:

@@ -70,7 +70,7 @@ async def book(user_id: str, cents: int = 5) -> str:
     return receipt
 
 
-@saga(name="sub")
+@saga(name="sub", timeout=timedelta(days=365))
 @dataclass
 class Subscription:
     user_id: str

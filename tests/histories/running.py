@@ -1,0 +1,55 @@
+"""A run as a whole: its attributes, its patches, its timeout, its start."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import sagas
+from sagas import Handle, SagaTimedOut, activity, compensating, patched, saga
+from sagas.testing import Environment
+from tests.histories.programs import recorded
+
+
+@activity
+async def hold(seats: int) -> str:
+    return f"{seats} seats"
+
+
+@hold.compensation
+async def let_go(held: str | None, seats: int) -> None: ...
+
+
+@saga
+async def customer() -> dict[str, Any]:
+    sagas.set_attributes(plan="basic", seats=1, trial=True)
+    await sagas.sleep(1)
+    if patched("no trials"):
+        sagas.set_attributes(trial=None, rate=0.5)
+    await sagas.sleep(1)
+    return {"again": patched("no trials"), **sagas.info().attributes}
+
+
+@recorded
+async def attributes_and_patches(env: Environment) -> list[Handle[Any]]:
+    handle = await env.client.start(customer, id="customer", attributes={"region": "eu"})
+    await handle.result()
+    return [handle]
+
+
+@saga(timeout=timedelta(hours=1))
+async def bounded(seats: int) -> None:
+    async with compensating():
+        await hold(seats)
+        await asyncio.Event().wait()
+
+
+@recorded
+async def timed_out(env: Environment) -> list[Handle[Any]]:
+    handle = await env.client.start(bounded, 2, id="bounded")
+    try:
+        await handle.result()
+    except SagaTimedOut:
+        return [handle]
+    raise AssertionError("it waits for ever")
