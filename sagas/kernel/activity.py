@@ -5,6 +5,7 @@ Law: calling one inside a saga is a durable step; outside one it is the plain fu
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from compensations import UNDO, Retry
 from sagas.errors import DefinitionError
-from sagas.kernel.current import in_saga
+from sagas.kernel.current import ACTIVE
 from sagas.kernel.duration import Duration, optional_ms
 from sagas.kernel.resources import RayResources, checked_resources
 from sagas.kernel.step import StepCall
@@ -68,14 +69,14 @@ class Activity(Generic[P, R]):
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
-    @property
+    @functools.cached_property  # when it is first wanted: annotations may name what comes later in the module
     def signature(self) -> Signature:
         """How its arguments and its result are encoded."""
         return Signature.of(self.function)
 
     # Coroutine[object, None, R] and not [Any, Any, R]: with Any, mypy gives up on asyncio.gather() of several types.
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, None, R]:
-        if in_saga():
+        if ACTIVE.instance is not None:
             return StepCall(self, args, kwargs)
         result: Coroutine[object, None, R] = self.function(*args, **kwargs)
         return result

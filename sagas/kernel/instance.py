@@ -44,6 +44,7 @@ from sagas.kernel.events import (
     StepCancelRequested,
     StepCompleted,
     StepFailed,
+    StepScheduled,
     TimerCancelled,
     TimerFired,
     TimerSet,
@@ -115,6 +116,7 @@ class Instance:
         self._object: Any = None
         self._main: asyncio.Task[Any] | None = None
         self._handlers: list[asyncio.Task[Any]] = []
+        self._cancelled_steps: frozenset[int] = frozenset()
         self._steps: dict[int, tuple[asyncio.Future[Any], Callable[[Settled], None] | None]] = {}
         self._messages: dict[int, asyncio.Future[Answered]] = {}
         self._children: dict[int, Child[Any]] = {}
@@ -130,15 +132,13 @@ class Instance:
         """
         facts = list(facts)
         self.history_length = self.state.events + len(facts)
-        self._run([*self._unapplied, *facts], now_ms)
+        self._run([*self._unapplied, *facts] if self._unapplied else facts, now_ms)
         self._unapplied = []
         if isinstance(self._stop, CodecError):
             return Activation([], blocked=str(self._stop))
         if self._stop is not None:
             return Activation([], self._park_reason(self._stop))
-        self.state.evolve_all(facts)
-        self.state.evolve(Activated(at_ms=now_ms))
-        self.state.evolve_all(self._decisions)
+        self.state.evolve_all((*facts, Activated(at_ms=now_ms), *self._decisions))
         return Activation(self._decisions)
 
     @classmethod
@@ -187,7 +187,7 @@ class Instance:
         before = (self.loop.ready, self.loop.numbered)
         try:
             positional, named = handler.signature.decode(args)
-            with self.loop.running():
+            with self.loop:
                 self._read_only = True
                 try:
                     return encode(contextvars.Context().run(handler.function, self._object, *positional, **named))
@@ -201,7 +201,7 @@ class Instance:
     def evict(self) -> None:
         """Let go of the coroutines. Their ``finally`` blocks can have no effect: every door is read-only by then."""
         self._read_only = True
-        with self.loop.running():
+        with self.loop:
             for task in self.loop.open_tasks():
                 _close_quietly(task.get_coro())
         self.loop.close()
@@ -214,7 +214,8 @@ class Instance:
 
     def decide(self, decision: D) -> D:
         """Record a decision. While replaying: check it against the recorded one and return that."""
-        self.check_writable(f"cause {type(decision).__name__}")
+        if self._read_only:
+            self.check_writable(f"cause {type(decision).__name__}")
         if not self.replaying:
             self._decisions.append(decision)
             return decision
@@ -228,6 +229,18 @@ class Instance:
             self._part(recorded.identity(), decision.identity())
         self._decisions.append(recorded)
         return cast("D", recorded)
+
+    def recorded_step(self, activity: str) -> StepScheduled | None:
+        """While replaying: the step, if the history says that one of this activity comes next."""
+        done = len(self._decisions)
+        recorded = self._recorded[done] if done < len(self._recorded) else None
+        if type(recorded) is not StepScheduled or recorded.activity != activity or self._read_only:
+            return None
+        if recorded.step != self._sequence + 1:
+            return None
+        self._sequence += 1
+        self._decisions.append(recorded)
+        return recorded
 
     def check_writable(self, what: str) -> None:
         """Raises: ReadOnlyError inside a query, a predicate or an eviction."""
@@ -274,7 +287,8 @@ class Instance:
 
         Raises: ReadOnlyError, before one is used up: a number that only a query drew would be missing in every replay.
         """
-        self.check_writable("start a step, a timer, a message or a scope")
+        if self._read_only:
+            self.check_writable("start a step, a timer, a message or a scope")
         self._sequence += 1
         return self._sequence
 
@@ -301,17 +315,16 @@ class Instance:
 
     def expect_step(self, seq: int, settle: Callable[[Settled], None] | None = None) -> asyncio.Future[Any]:
         """A future of the step's final event; ``settle`` hears of it first, also when nobody awaits it any more."""
-        future = self.loop.create_future()
+        # Not a numbered one: its one caller awaits it in place, and on asyncio's own class tasks have a shorter way.
+        future: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
         self._steps[seq] = (future, settle)
         return future
 
     def cancel_step(self, seq: int) -> None:
         """Ask for a step to be cancelled, once, if it is still open."""
-        if seq in self._steps and not self._read_only:
-            future, _ = self._steps[seq]
-            if not getattr(future, "cancel_asked", False):
-                future.cancel_asked = True  # type: ignore[attr-defined]
-                self.decide(StepCancelRequested(seq, at_ms=self.now_ms))
+        if seq in self._steps and seq not in self._cancelled_steps and not self._read_only:
+            self._cancelled_steps |= {seq}
+            self.decide(StepCancelRequested(seq, at_ms=self.now_ms))
 
     def expect_answer(self, seq: int) -> asyncio.Future[Answered]:
         """A future of what the target's door says to a message."""
@@ -399,14 +412,15 @@ class Instance:
 
     def _run(self, facts: Sequence[Event], now_ms: int) -> None:
         self._decisions = []
-        self.loop.now_ms = max(now_ms, self.loop.now_ms)
-        with self.loop.running():
+        loop = self.loop
+        loop.now_ms = max(now_ms, loop.now_ms)
+        with loop:
             try:
                 for fact in facts:
                     apply = _APPLY.get(type(fact))
                     if apply is not None and not self._closed:
                         apply(self, fact)
-                self.loop.run_until_idle(self._settled, self._stopped)
+                loop.run_until_idle(self._settled, self._stopped)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: what one saga does never ends its host

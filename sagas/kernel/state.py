@@ -144,18 +144,18 @@ class RunState:
 
     def evolve(self, event: Event) -> None:
         """Take one more event in."""
-        if self.rested and isinstance(event, Fact):
-            self._wake(event)
-        self.events += 1
-        self.last_ms = event.at_ms
-        fold = _FOLDS.get(type(event))
-        if fold is not None:
-            fold(self, event)
+        self.evolve_all((event,))
 
     def evolve_all(self, events: Iterable[Event]) -> None:
-        """Take several events in."""
+        """Take several events in, in their order."""
         for event in events:
-            self.evolve(event)
+            if self.rested and isinstance(event, Fact):
+                self._wake(event)
+            self.events += 1
+            self.last_ms = event.at_ms
+            fold = _FOLDS.get(type(event))
+            if fold is not None:
+                fold(self, event)
 
     def close(self, status: Status, event: Event) -> None:
         """The run has ended: nothing of it is open any more."""
@@ -224,9 +224,10 @@ def _scheduled(state: RunState, event: OpenStep) -> None:
 
 
 def _step_ended(state: RunState, event: StepCompleted | StepFailed | CompensationCompleted) -> None:
-    if (scheduled := state.steps.pop(event.step, None)) is not None:
+    if (scheduled := state.steps.pop(event.step, None)) is not None and state._trail is not None:
         state.note(event.step, scheduled)
-    state.cancelled_steps.discard(event.step)
+    if state.cancelled_steps:
+        state.cancelled_steps.discard(event.step)
 
 
 def _cancel_step(state: RunState, event: StepCancelRequested) -> None:

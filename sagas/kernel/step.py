@@ -11,13 +11,14 @@ from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from sagas.kernel.current import current
-from sagas.kernel.events import StepCompleted, StepFailed, StepScheduled
+from sagas.kernel.events import StepCompleted, StepScheduled
 from sagas.kernel.failure import Failure
-from sagas.kernel.scope import current_scope
+from sagas.kernel.scope import Scope, current_scope
 from sagas.payloads import decode
 
 if TYPE_CHECKING:
     from sagas.kernel.activity import Activity
+    from sagas.kernel.instance import Instance
 
 
 class StepCall(Coroutine[Any, Any, Any]):
@@ -32,60 +33,61 @@ class StepCall(Coroutine[Any, Any, Any]):
         self._activity = activity
         self._args = args
         self._kwargs = kwargs
-        self._code: Coroutine[Any, Any, Any] | None = None
+        self._code: Generator[Any, Any, Any] | None = None
         self.number = 0
 
-    def _started(self) -> Coroutine[Any, Any, Any]:
-        if self._code is None:
-            self._code = self._run()
-        return self._code
-
     def send(self, value: Any) -> Any:
-        return self._started().send(value)
+        return (self._code or self.__await__()).send(value)
 
     def throw(self, *error: Any) -> Any:
-        return self._started().throw(*error)
+        return (self._code or self.__await__()).throw(*error)
 
     def close(self) -> None:
         if self._code is not None:
             self._code.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._started().__await__()
+        if self._code is not None:  # one that has ended would end at once again, and give None
+            raise RuntimeError(f"cannot await {self!r} twice: call the activity again, or await a task of it")
+        self._code = code = self._run()
+        return code
 
-    async def _run(self) -> Any:
+    def _run(self) -> Generator[Any, Any, Any]:
+        # A generator and no coroutine: every step is awaited through it, and an object less stands between.
         instance = current("an activity's durable step")
         activity = self._activity
         instance.learn(activity)
-        # In a replay too: a caller that catches what does not fit must meet it again.
-        args = activity.signature.encode(self._args, self._kwargs)
         scope = current_scope() if activity.undo is not None and activity.compensated else None
+        scheduled = self._scheduled(instance, activity, scope)
+        self.number = number = scheduled.step
+        settle = None if scope is None else scope.join(scheduled, activity)
+        try:
+            event = yield from instance.expect_step(number, settle)
+        except asyncio.CancelledError:
+            instance.cancel_step(number)
+            raise
+        if type(event) is StepCompleted:
+            return decode(event.result, activity.signature.returns)
+        raise Failure.from_row(event.failure).exception(activity.name, event.attempt)
+
+    def _scheduled(self, instance: Instance, activity: Activity[..., Any], scope: Scope | None) -> StepScheduled:
+        """The decision to run the step, or what a replay finds recorded of it."""
+        # First, and in a replay too: a call that does not fit takes no number, and is met by its caller again.
+        args = activity.signature.encode(self._args, self._kwargs)
         if scope is not None:
             scope.check_open(activity)
-        self.number = number = instance.next_sequence()
-        scheduled = instance.decide(
+        if instance.replaying and (recorded := instance.recorded_step(activity.name)) is not None:
+            return recorded
+        return instance.decide(
             StepScheduled(
-                number,
+                instance.next_sequence(),
                 activity.name,
                 args,
                 activity.overrides,
                 0 if scope is None else scope.number,
-                at_ms=instance.now_ms,
+                at_ms=instance.loop.now_ms,
             )
         )
-        settle = None if scope is None else scope.join(scheduled, activity)
-        try:
-            event = await instance.expect_step(number, settle)
-        except asyncio.CancelledError:
-            instance.cancel_step(number)
-            raise
-        return _outcome(activity, event)
 
     def __repr__(self) -> str:
         return f"<step {self.number or 'not started'} of {self._activity.name!r}>"
-
-
-def _outcome(activity: Activity[..., Any], event: StepCompleted | StepFailed) -> Any:
-    if isinstance(event, StepCompleted):
-        return decode(event.result, activity.signature.returns)
-    raise Failure.from_row(event.failure).exception(activity.name, event.attempt)

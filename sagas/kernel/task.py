@@ -20,11 +20,14 @@ else:
 
 
 class OrderedFuture(asyncio.Future[Any]):
-    """A future numbered by creation."""
+    """A future numbered by creation; only ``InstanceLoop.create_future`` makes one, and gives it its number.
 
-    def __init__(self, loop: InstanceLoop) -> None:
-        self._number = loop.next_number()
-        super().__init__(loop=loop)
+    Without an ``__init__`` of its own: it would cost as much as all the rest of a future.
+    """
+
+    __slots__ = ("_number",)
+
+    _number: int
 
     def __hash__(self) -> int:
         return self._number

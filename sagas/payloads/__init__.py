@@ -52,8 +52,11 @@ def decode(data: bytes, annotation: object = Any) -> Any:
     when they are sealed and cannot be opened here.
     """
     raw = wire.unpack(opened(data))
+    shape = shape_of(annotation)
+    if type(raw) in shape.plain:
+        return raw
     try:
-        return shape_of(annotation).decode(raw)
+        return shape.decode(raw)
     except Misfit as misfit:
         raise misfit.error("value") from misfit.__cause__
     except RecursionError:

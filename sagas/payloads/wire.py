@@ -45,6 +45,9 @@ msgpack recurses in C: 500 lists within each of 40 tuples would overrun an 8 MB 
 _KEPT_BYTES = 256 * 1024  # a packer that grew beyond this is dropped instead of kept for the next value
 _READY = frozenset({type(None), bool, int, float, str, bytes, bytearray, memoryview, list, dict, msgpack.ExtType})
 _MOST_FORMS = 16  # an Enum of a subclass of a tuple takes three; a model that dumps to itself has no end
+# First bytes of numbers, text, bytes, None, True and False: they need no hook, and to name one takes longer than to
+# read such a value.
+_PLAIN = frozenset((*range(0x80), *range(0xA0, 0xC7), *range(0xCA, 0xD4), *range(0xD9, 0xDC), *range(0xE0, 0x100)))
 _INT64 = range(-(2**63), 2**64)
 
 _SCALARS: dict[int, Callable[[bytes], object]] = {
@@ -84,6 +87,8 @@ def unpack(data: bytes) -> Any:
     """
     try:
         try:
+            if data[0] in _PLAIN:
+                return msgpack.unpackb(data)
             return _READERS[0](data)
         except TypeError:  # a map has a key that cannot be hashed
             return _PAIRWISE[0](data)
