@@ -19,7 +19,7 @@ from sagas.filter import Filter
 from sagas.handle import Handle
 from sagas.ids import check_id, new_message_id
 from sagas.kernel.attributes import checked_attributes
-from sagas.kernel.duration import Duration
+from sagas.kernel.duration import Duration, to_ms
 from sagas.kernel.handlers import handler_args, handler_name
 from sagas.kernel.saga import RunsTo, SagaType, saga_type_of
 from sagas.kernel.state import Status
@@ -56,6 +56,7 @@ class Client:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> Handle[R]: ...
     @overload
     async def start(
@@ -67,6 +68,7 @@ class Client:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> Handle[R]: ...
     async def start(  # type: ignore[misc]  # mypy does not match *args: Any with *args: *Ts
         self,
@@ -77,17 +79,20 @@ class Client:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> Handle[Any]:
         """Start a run; returns once that is durable, whether or not a host is up.
 
         ``on_conflict`` says what to do when a run with this id goes on, ``on_reuse`` when one has ended.
+        ``start_delay``: the run is there at once, with its ``__init__``, and its handlers take messages; ``run`` begins
+        when so much time has passed since a host recorded the start.
         Raises: SagaAlreadyStarted, ArgumentMismatch, PayloadError, InvalidArgument, Overloaded, StoreUnavailable.
         """
         saga_type = saga_type_of(saga)
         self._learn(saga_type)
         encoded = saga_type.arguments.encode(args, {})
         return await self._start(
-            start_message(saga_type.name, encoded, attributes), saga_type, id, on_conflict, on_reuse
+            start_message(saga_type.name, encoded, attributes, start_delay), saga_type, id, on_conflict, on_reuse
         )
 
     async def start_by_name(
@@ -99,12 +104,13 @@ class Client:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> Handle[Any]:
         """``start`` of a saga type whose code this process does not have, so nothing checks its name and arguments.
 
         Raises: as ``start`` does.
         """
-        message = start_message(type, handler_args(type, args), attributes)
+        message = start_message(type, handler_args(type, args), attributes, start_delay)
         return await self._start(message, None, id, on_conflict, on_reuse)
 
     async def _start(
@@ -227,6 +233,7 @@ def start_message(
     type: str,
     args: bytes,
     attributes: Mapping[str, Any] | None,
+    delay: Duration = 0,
     *,
     message_id: str | None = None,
     run_id: str | None = None,
@@ -241,6 +248,7 @@ def start_message(
         type=type,
         args=args,
         attributes=checked_attributes(attributes),
+        delay_ms=to_ms(delay, "start_delay"),
     )
 
 

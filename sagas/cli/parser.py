@@ -179,6 +179,7 @@ def _add_start_commands(commands: Any) -> None:
         each.add_argument(
             "--attributes", metavar="K=V", action="append", default=[], help="a searchable attribute; may be repeated"
         )
+        each.add_argument("--delay", type=float, default=0, metavar="SECONDS", help="begin only after this time")
         each.add_argument(
             "--on-conflict",
             choices=("fail", "use_existing", "terminate_existing"),

@@ -68,6 +68,7 @@ def _starter(args: argparse.Namespace) -> Callable[[Client], Awaitable[Handle[An
         "on_conflict": args.on_conflict,
         "on_reuse": args.on_reuse,
         "attributes": attributes_of(args.attributes),
+        "start_delay": args.delay,
     }
     if ":" not in args.type:
         values = tuple(map(value_of, args.args))

@@ -63,6 +63,10 @@ class StartBody(_Body):
         BeforeValidator(_few),
         Field(description="Shown by describe and list."),
     ] = {}
+    start_delay: Annotated[
+        StrictInt | StrictFloat,
+        Field(description="Seconds until the run begins; it is there at once.", ge=0, allow_inf_nan=False),
+    ] = 0
 
 
 class ArgsBody(_Body):

@@ -55,7 +55,12 @@ async def start(client: Client, body: StartBody, header: str | None) -> Started:
     id = check_id(id_of(header) if body.id is None else body.id)
     key = key_of(header, "start", id, body.model_dump())
     message = start_message(
-        body.type, handler_args(body.type, tuple(body.args)), body.attributes, message_id=key.mail_id, run_id=key.run_id
+        body.type,
+        handler_args(body.type, tuple(body.args)),
+        body.attributes,
+        body.start_delay,
+        message_id=key.mail_id,
+        run_id=key.run_id,
     )
     admission = start_admission(message, id, body.on_conflict, body.on_reuse, key.message_id)
     return await _begin(client, admission, key)

@@ -53,7 +53,7 @@ from sagas.kernel.events import (
 from sagas.kernel.failure import Failure, told
 from sagas.kernel.loop import InstanceLoop
 from sagas.kernel.refusals import Refused
-from sagas.kernel.reserved import DEADLINE, PASSED
+from sagas.kernel.reserved import DEADLINE, PASSED, START
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import RunState
 from sagas.payloads import encode
@@ -108,6 +108,7 @@ class Instance:
         self._stop: BaseException | None = None
         self._closed = False
         self._begun = False
+        self._may_begin: asyncio.Future[None] | None = None  # of a run that is held back
         self._read_only = False
         self.spoiled = False  # a query woke a task or made a future, which no replay would know of: drop this object
         self._started_by: RunStarted | None = None
@@ -475,10 +476,14 @@ class Instance:
                 code = self._object.run
         except Exception as error:
             code = functools.partial(_raising, error)
+        if fact.not_before_ms:
+            self._may_begin = self.loop.create_future()
         self._main = self.loop.create_task(self._drive(code), name="run", context=context)
 
     async def _drive(self, code: Code) -> None:
         """Run the saga to its end and decide how it ended."""
+        if self._may_begin is not None:
+            await self._may_begin
         self._begun = True
         if self._early is not None:
             # Cancelled before its first line: it leaves no step behind.
@@ -527,10 +532,18 @@ class Instance:
             self._early = self._early or end
             if self._begun:
                 self._main.cancel(reason)
+            else:
+                self._begin()
+
+    def _begin(self) -> None:
+        if self._may_begin is not None and not self._may_begin.done():
+            self._may_begin.set_result(None)
 
     def _fire(self, fact: TimerFired) -> None:
         if fact.timer == DEADLINE:
             self._end_early(RunTimedOut(PASSED), PASSED)
+        elif fact.timer == START:
+            self._begin()
         else:
             self.loop.fire(fact.timer)
 

@@ -13,6 +13,9 @@ from sagas.kernel.events import RunStarted, TimerSet
 DEADLINE: Final = 0
 """Fires when the saga's timeout has passed: the run is undone as for a cancel, and ends TIMED_OUT."""
 
+START: Final = -1
+"""Fires when ``run`` may begin. Until then only ``__init__`` has run, and the handlers of what arrives."""
+
 PASSED: Final = "its timeout has passed"
 """Why, in the words of the event and of ``SagaTimedOut``."""
 
@@ -21,3 +24,5 @@ def reserved_timers(started: RunStarted) -> Iterator[TimerSet]:
     """Those that the start of a run sets."""
     if started.deadline_ms:
         yield TimerSet(DEADLINE, started.deadline_ms, at_ms=started.at_ms)
+    if started.not_before_ms:
+        yield TimerSet(START, started.not_before_ms, at_ms=started.at_ms)

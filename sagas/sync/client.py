@@ -50,6 +50,7 @@ class SyncClient:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> SyncHandle[R]: ...
     @overload
     def start(
@@ -61,6 +62,7 @@ class SyncClient:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> SyncHandle[R]: ...
     def start(  # type: ignore[misc]  # mypy does not match *args: Any with *args: *Ts
         self,
@@ -71,11 +73,18 @@ class SyncClient:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> SyncHandle[Any]:
         """Start a run; returns once that is durable, whether or not a host is up."""
         handle = self._call(
             lambda: self._client.start(
-                saga, *args, id=id, on_conflict=on_conflict, on_reuse=on_reuse, attributes=attributes
+                saga,
+                *args,
+                id=id,
+                on_conflict=on_conflict,
+                on_reuse=on_reuse,
+                attributes=attributes,
+                start_delay=start_delay,
             )
         )
         return SyncHandle(self._thread, handle)
@@ -89,11 +98,18 @@ class SyncClient:
         on_conflict: OnConflict = "fail",
         on_reuse: OnReuse = "allow",
         attributes: Mapping[str, Any] | None = None,
+        start_delay: Duration = 0,
     ) -> SyncHandle[Any]:
         """``start`` of a saga type whose code this process does not have, so nothing checks its name and arguments."""
         handle = self._call(
             lambda: self._client.start_by_name(
-                type, *args, id=id, on_conflict=on_conflict, on_reuse=on_reuse, attributes=attributes
+                type,
+                *args,
+                id=id,
+                on_conflict=on_conflict,
+                on_reuse=on_reuse,
+                attributes=attributes,
+                start_delay=start_delay,
             )
         )
         return SyncHandle(self._thread, handle)

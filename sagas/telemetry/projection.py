@@ -42,7 +42,7 @@ from sagas.kernel.events import (
     TimerSet,
 )
 from sagas.kernel.failure import Failure
-from sagas.kernel.reserved import DEADLINE
+from sagas.kernel.reserved import DEADLINE, START
 from sagas.kernel.state import Status
 from sagas.telemetry.episode import EpisodeSpans, cut
 from sagas.telemetry.span import Attributes, Kind, Span, SpanStatus
@@ -232,7 +232,7 @@ def _resumed(within: EpisodeSpans, event: Resumed, index: int) -> Span:
     return within.instant(Kind.STANDSTILL, index, "resumed", event, {"saga.by": event.by})
 
 
-_RESERVED = {DEADLINE: "saga timeout"}
+_RESERVED = {DEADLINE: "saga timeout", START: "start delay"}
 
 _RUN_ENDS: dict[type[Event], tuple[Status, SpanStatus]] = {
     RunCompleted: (Status.COMPLETED, SpanStatus.OK),

@@ -65,6 +65,9 @@ def test_pause_resume_and_terminate(shop: Console) -> None:
     shop.ok("pause", "nap-1", "--by", "anna")
     shop.ok("resume", "nap-1", "--by", "bert")
     shop.ok("terminate", "nap-1", "--reason", "slept enough")
+    shop.ok("start", "shop:nap", "1", "--id", "nap-2", "--delay", "86400.5")
+    assert "it sleeps until" in shop.ok("describe", "nap-2").out
+    shop.ok("cancel", "nap-2")
     ended = shop.run("result", "nap-1")
     assert ended.code == 1
     assert "slept enough" in ended.err

@@ -50,7 +50,7 @@ def test_pausing_and_ending(client: SyncClient) -> None:
         handle.result(timeout=0.01)
     handle.resume()
     assert handle.result() == 0
-    cancelled, terminated = client.start(Counter), client.start(Counter)
+    cancelled, terminated = client.start(Counter, start_delay=3600), client.start_by_name("Counter", start_delay=3600)
     cancelled.cancel("changed my mind")
     terminated.terminate("enough")
     with pytest.raises(sagas.SagaCancelled, match="changed my mind"):

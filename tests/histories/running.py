@@ -53,3 +53,26 @@ async def timed_out(env: Environment) -> list[Handle[Any]]:
     except SagaTimedOut:
         return [handle]
     raise AssertionError("it waits for ever")
+
+
+@saga
+class Delayed:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def run(self) -> list[str]:
+        return self.told
+
+    @sagas.signal
+    def tell(self, what: str) -> None:
+        self.told.append(what)
+
+
+@recorded
+async def delayed_and_cancelled_before(env: Environment) -> list[Handle[Any]]:
+    begun = await env.client.start(Delayed, id="delayed", start_delay=60)
+    never = await env.client.start(Delayed, id="never", start_delay=60)
+    await begun.signal(Delayed.tell, "early")
+    await never.cancel("changed my mind")
+    await begun.result()
+    return [begun, never]

@@ -196,3 +196,18 @@ def test_without_a_host_everything_is_accepted_and_says_what_it_waits_for(
             assert (await api.result("n"))["result"] == "rested"
 
     run(scenario())
+
+
+def test_a_run_may_begin_later() -> None:
+    async def scenario() -> None:
+        async with serving() as api:
+            started = await api.http.post("/v1/sagas", json={"type": "pay", "args": [500], "start_delay": 3600})
+            described = (await api.http.get(started.headers["location"])).json()
+            assert (described["status"], [wait["kind"] for wait in described["waiting_for"]]) == ("running", ["timer"])
+            soon = await api.http.post("/v1/sagas", json={"type": "pay", "args": [5], "start_delay": 0.01})
+            assert (await api.result(soon.json()["id"]))["result"] == {"paid": 5}
+            for refused in (-1, "1h"):
+                order = {"type": "pay", "args": [5], "start_delay": refused}
+                assert (await api.http.post("/v1/sagas", json=order)).status_code in (400, 422)
+
+    run(scenario())

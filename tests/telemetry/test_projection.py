@@ -38,7 +38,7 @@ from sagas.kernel.events import (
     TimerSet,
 )
 from sagas.kernel.failure import Failure
-from sagas.kernel.reserved import DEADLINE
+from sagas.kernel.reserved import DEADLINE, START
 from sagas.telemetry import Kind, Link, Span, SpanStatus, Why, spans_of, spans_of_history
 from sagas.telemetry.episode import TEXT_LIMIT
 from sagas.telemetry.trace import traces_of
@@ -435,3 +435,5 @@ def test_the_timeout_of_a_saga_is_no_timer_of_its_code() -> None:
     deadline = TimerSet(DEADLINE, 5000, at_ms=1000)
     span = only(TimerFired(DEADLINE, at_ms=5010), since_ms=4000, n0=deadline)
     assert (span.kind, span.name, span.start_ms, span.end_ms) == (Kind.TIMER, "saga timeout", 5000, 5010)
+    delay = TimerSet(START, 5000, at_ms=1000)
+    assert only(TimerFired(START, at_ms=5010), since_ms=4000, **{"n-1": delay}).name == "start delay"

@@ -115,7 +115,7 @@ async def supervise(user_id: str) -> str:
 async def use(client: Client) -> None:
     handle = await client.start(Subscription, "u1", id="sub-1")
     assert_type(handle, Handle[int])
-    await client.start(Subscription, "u1", True)
+    await client.start(Subscription, "u1", True, start_delay=timedelta(days=1))
     await handle.signal(Subscription.cancel, "no longer needed", message_id="m1")
     await handle.signal("cancel", "by name")
     assert_type(await handle.query(Subscription.is_cancelled), bool)
@@ -129,7 +129,7 @@ def use_sync() -> None:
         assert_type(client, SyncClient)
         handle = client.start(Subscription, "u1", id="sub-1")
         assert_type(handle, SyncHandle[int])
-        client.start(Subscription, "u1", True)
+        client.start(Subscription, "u1", True, start_delay=60)
         handle.signal(Subscription.cancel, "no longer needed", message_id="m1")
         handle.signal("cancel", "by name")
         assert_type(handle.query(Subscription.is_cancelled), bool)
