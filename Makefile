@@ -32,6 +32,8 @@ chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos --seeds $(SEEDS) --start $(START) --rounds $(ROUNDS)
 
 bench: $(STAMP)
+	$(BIN)/python -m benchmarks.kernel
+	$(BIN)/python -m benchmarks.year
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.payloads
 	$(BIN)/python -m benchmarks.steps

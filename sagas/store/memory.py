@@ -227,8 +227,8 @@ class MemoryStore:
 
     def _unread(self, after: Mapping[int, str], limit: int) -> list[Mail]:
         share = max(limit // max(len(after), 1), 1)
-        mail = [mail for shard, entry in after.items() for mail in self._shards[shard].mailbox.after(entry, share)]
-        return mail[:limit]
+        filled = ((box, entry) for shard, entry in after.items() if (box := self._shards[shard].mailbox))
+        return [mail for box, entry in filled for mail in box.after(entry, share)][:limit]
 
     async def _mail_or_timeout(self, after: Mapping[int, str], block_ms: int) -> None:
         loop = asyncio.get_running_loop()
