@@ -2,7 +2,8 @@
 
 Law: its queue is soft state. Hosts hand over again what it forgot, and a new dispatcher asks the workers what they have
 before it hands anything out; what it alone knows, which tasks died with a worker, it tells the hosts at once. A
-step is at one worker at a time: an attempt that a host knows nothing of, while its worker lives, is adopted.
+step is at one worker at a time: an attempt that a host knows nothing of, while its worker lives, is adopted. Workers
+keep the timeouts of what they run; the dispatcher those of what waits here, and of what is at a worker that is silent.
 """
 
 from __future__ import annotations
@@ -19,10 +20,21 @@ from typing import NamedTuple
 from actors.calls import AWAY, GONE, Background, Lane, Peer, original
 from actors.garbage import collect_less_often
 from actors.names import ray_namespace
+from actors.pings import SILENT_S, Pings
 from actors.reporting import REMEMBERED
 from actors.settings import ClusterSettings
 from sagas.engine.attempt import withdrawn
-from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks, encode_reports, encode_tasks, lost
+from sagas.engine.steps import (
+    StepKey,
+    StepReport,
+    StepTask,
+    decode_tasks,
+    encode_reports,
+    encode_tasks,
+    lost,
+    queue_timed_out,
+    timed_out,
+)
 from sagas.store.keys import shard_of
 
 log = logging.getLogger("sagas.actors")
@@ -31,6 +43,8 @@ _AGAIN_S = 0.1
 
 _ADOPTION_S = 5.0
 """How long a worker may take to say what it has; one that does not is not waited for."""
+
+_LISTEN_S = 1.0
 
 _HOST_AWAY_S = 30.0
 """After this the leases of a host that does not answer have long run out, and its successor asks what is known."""
@@ -45,17 +59,33 @@ class _Handed(NamedTuple):
     process: str = ""
 
 
+class _Held(NamedTuple):
+    """An attempt at a worker, and the host to be told. ``limit_ms``: how long it may be silent, None for ever."""
+
+    host: str
+    attempt: int
+    limit_ms: int | None = None
+    which: str = ""  # the timeout that this reaches
+    since_s: float = 0.0  # of this process's monotonic clock
+
+
 class _Worker:
     """A worker as its dispatcher sees it. A ``retiring`` one finishes what it has; one not ``up`` gets nothing yet."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.tasks: dict[StepKey, tuple[str, int]] = {}  # -> the host to be told, the attempt
+        self.pings = Pings(peer)
+        self.silent = False
+        self.tasks: dict[StepKey, _Held] = {}
         self.lane: Lane[_Handed]
         self.process = ""  # which of its processes the tasks were given to
         self.asked = asyncio.Event()  # it has said what it holds, or it is away and holds nothing
         self.retiring = False
         self.up = False
+
+    @property
+    def takes_work(self) -> bool:
+        return self.up and not self.retiring and not self.silent
 
 
 class _Ended(NamedTuple):
@@ -77,6 +107,8 @@ class DispatcherActor:
         self._informed = asyncio.Event()  # what the workers had when this process began is known
         self._queue: list[tuple[int, int, str, StepTask]] = []
         self._queued: dict[StepKey, int] = {}  # -> the attempt
+        self._alarms: dict[StepKey, asyncio.TimerHandle] = {}  # of those: when they have waited too long
+        self._late: set[StepKey] = set()  # of those: they have
         self._epochs: dict[int, int] = {}  # of shards: of the latest owner that was heard of
         self._ended: OrderedDict[StepKey, _Ended] = OrderedDict()
         self._order = itertools.count()
@@ -129,6 +161,7 @@ class DispatcherActor:
 
         worker.lane = Lane(self._background, send)
         self._background.start(self._watch(name, worker))
+        self._background.start(self._listen(name, worker))
         return worker
 
     async def submit(self, host: str, epochs: list[int], blob: bytes) -> None:
@@ -144,14 +177,39 @@ class DispatcherActor:
             key = task.key
             worker = self._holder(key, task.attempt)
             if worker is not None:
-                worker.tasks[key] = (host, task.attempt)
+                worker.tasks[key] = _held(host, task)
                 worker.lane.put([_Handed(host, task, passed_on=True, process=worker.process)])
             elif (queued := self._queued.get(key, 0)) < task.attempt:
                 if queued:
                     self._withdraw({key})
-                self._queued[key] = task.attempt
-                heapq.heappush(self._queue, (-task.priority, next(self._order), host, task))
+                self._enqueue(host, task)
         self._pump()
+
+    def _enqueue(self, host: str, task: StepTask) -> None:
+        self._queued[task.key] = task.attempt
+        heapq.heappush(self._queue, (-task.priority, next(self._order), host, task))
+        if task.begins_until_ms is not None:
+            left_s = max(0.0, task.begins_until_ms / 1000 - time.time())
+            self._alarms[task.key] = asyncio.get_running_loop().call_later(left_s, self._waited_too_long, task.key)
+
+    def _dequeued(self, key: StepKey) -> None:
+        del self._queued[key]
+        if (alarm := self._alarms.pop(key, None)) is not None:
+            alarm.cancel()
+
+    def _waited_too_long(self, key: StepKey) -> None:
+        """Those of one instant are taken out together: each time costs a look at the whole queue."""
+        if not self._late:
+            asyncio.get_running_loop().call_soon(self._drop_late)
+        self._late.add(key)
+
+    def _drop_late(self) -> None:
+        late, self._late = self._late, set()
+        by_host: dict[str, list[StepReport]] = {}
+        for host, task in self._withdraw(late):
+            by_host.setdefault(host, []).append(queue_timed_out(task))
+        for host, reports in by_host.items():
+            self._tell(host, reports)
 
     def _is_succeeded(self, id: str, epoch: int) -> bool:
         """Whether a later owner than that of ``epoch`` was heard of; else this one is the latest."""
@@ -178,9 +236,9 @@ class DispatcherActor:
             if worker.process == process:  # else it has died since, and nobody knows what it knew
                 known.update(indexes)
         for worker in workers:  # what was handed out counts, whatever the worker has answered
-            for key, (_, attempt) in worker.tasks.items():
-                if (index := rows.get((key, attempt))) is not None:
-                    worker.tasks[key] = (host, attempt)
+            for key, held in worker.tasks.items():
+                if (index := rows.get((key, held.attempt))) is not None:
+                    worker.tasks[key] = held._replace(host=host)
                     known.add(index)
         known |= self._rehome_queued(host, rows)
         return sorted(known)
@@ -206,10 +264,10 @@ class DispatcherActor:
         worker = self._workers.get(name)
         for id, run_id, step, attempt, success in ended:
             key = StepKey(id, run_id, step)
-            host, _ = ("", 0) if worker is None else worker.tasks.get(key, ("", 0))
-            self._ended[key] = _Ended(name, attempt, success, host)
+            held = None if worker is None else worker.tasks.get(key)
+            self._ended[key] = _Ended(name, attempt, success, "" if held is None else held.host)
             self._ended.move_to_end(key)
-            if worker is not None and key in worker.tasks and worker.tasks[key][1] <= attempt:
+            if worker is not None and held is not None and held.attempt <= attempt:
                 del worker.tasks[key]
         while len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
@@ -236,7 +294,7 @@ class DispatcherActor:
         self._queue = [entry for entry in self._queue if entry[3].key not in keys]
         heapq.heapify(self._queue)
         for _, task in withdrawn:
-            del self._queued[task.key]
+            self._dequeued(task.key)
         return withdrawn
 
     def _holder(self, key: StepKey, attempt: int) -> _Worker | None:
@@ -253,16 +311,17 @@ class DispatcherActor:
         """Hand out what there are credits for, to the worker with the fewest tasks."""
         if not self._informed.is_set():
             return
-        workers = [worker for worker in self._workers.values() if worker.up and not worker.retiring]
+        workers = [
+            worker for worker in self._workers.values() if worker.up and not worker.retiring and not worker.silent
+        ]
         batches: dict[_Worker, list[_Handed]] = {}
         while self._queue and workers:
             worker = min(workers, key=_load) if len(workers) > 1 else workers[0]
             if len(worker.tasks) >= self._credits:
                 break
             _, _, host, task = heapq.heappop(self._queue)
-            key = task.key
-            del self._queued[key]
-            worker.tasks[key] = (host, task.attempt)
+            self._dequeued(task.key)
+            worker.tasks[task.key] = _held(host, task)
             batches.setdefault(worker, []).append(_Handed(host, task))
         for worker, batch in batches.items():
             worker.lane.put(batch)
@@ -288,7 +347,36 @@ class DispatcherActor:
         """Whether nothing has become of it since it was handed out: what was lost meanwhile is made anew elsewhere."""
         if each.passed_on and each.process == worker.process:
             return True
-        return worker.tasks.get(each.task.key, ("", 0))[1] == each.task.attempt
+        held = worker.tasks.get(each.task.key)
+        return held is not None and held.attempt == each.task.attempt
+
+    async def _listen(self, name: str, worker: _Worker) -> None:
+        """End what a worker that does not answer (it is frozen, or blocked) holds past its limits: nobody else would.
+
+        Such an attempt may have had its effect, and goes on when the worker does, until it notices.
+        """
+        while self._workers.get(name) is worker and not self._stopped.is_set():
+            wanted = worker.silent or any(held.limit_ms is not None for held in worker.tasks.values())
+            silent_s = await worker.pings.silent_s() if wanted else 0.0
+            if worker.silent != (silent_s >= SILENT_S):
+                worker.silent = not worker.silent
+                log.warning("%s %s", name, f"has not answered for {silent_s:g} s" if worker.silent else "answers again")
+                self._pump()
+            if worker.silent:
+                self._end_overdue(worker, silent_s)
+            if not silent_s:
+                await asyncio.sleep(_LISTEN_S)
+
+    def _end_overdue(self, worker: _Worker, silent_s: float) -> None:
+        now_s = time.monotonic()
+        by_host: dict[str, list[StepReport]] = {}
+        for key, held in list(worker.tasks.items()):
+            alone_s = min(silent_s, now_s - held.since_s)
+            if held.limit_ms is not None and alone_s >= held.limit_ms / 1000 + SILENT_S:
+                del worker.tasks[key]
+                by_host.setdefault(held.host, []).append(timed_out(key, held.attempt, held.which))
+        for host, reports in by_host.items():
+            self._tell(host, reports)
 
     async def _watch(self, name: str, worker: _Worker) -> None:
         """Know at once when the worker's process dies; Ray restarts it, and it gets new work then."""
@@ -315,14 +403,14 @@ class DispatcherActor:
     async def _learn(self, name: str, worker: _Worker) -> None:
         """What a worker has that this process did not give it."""
         process, running, ended = await worker.peer.call("holding")
-        held = {StepKey(id, run_id, step): attempt for id, run_id, step, attempt in running}
+        now_s = time.monotonic()
         if process != worker.process:
             if worker.process:
                 self._lose(worker)
                 self._forget_ended(name)
             worker.process = process
-        for key, attempt in held.items():
-            worker.tasks.setdefault(key, ("", attempt))
+        for id, run_id, step, attempt, limit_ms, which in running:
+            worker.tasks.setdefault(StepKey(id, run_id, step), _Held("", attempt, limit_ms, which, now_s))
         for id, run_id, step, attempt in ended:
             self._ended.setdefault(StepKey(id, run_id, step), _Ended(name, attempt, False, ""))
         worker.up = True
@@ -347,12 +435,12 @@ class DispatcherActor:
         if batch is None:
             gone, worker.tasks = worker.tasks, {}
         else:
-            gone = {each.task.key: (each.host, each.task.attempt) for each in batch}
+            gone = {each.task.key: _held(each.host, each.task) for each in batch}
             for key in gone:
                 worker.tasks.pop(key, None)
         by_host: dict[str, list[StepReport]] = {}
-        for key, (host, attempt) in gone.items():
-            by_host.setdefault(host, []).append(lost(key, attempt, why))
+        for key, held in gone.items():
+            by_host.setdefault(held.host, []).append(lost(key, held.attempt, why))
         for host, reports in by_host.items():
             self._tell(host, reports)
 
@@ -365,6 +453,10 @@ class DispatcherActor:
                     "lost", encode_reports(reports), until=lambda: self._stopped.is_set() or time.monotonic() > until
                 )
             )
+
+
+def _held(host: str, task: StepTask) -> _Held:
+    return _Held(host, task.attempt, *task.silence(int(time.time() * 1000)), time.monotonic())
 
 
 def _by_host(batch: list[_Handed]) -> list[tuple[str, bytes]]:

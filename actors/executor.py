@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from actors.calls import GONE, Absent, Background, Lane, Peer
 from actors.names import dispatcher_name
 from actors.staffing import Staffing
-from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks, lost
+from sagas.engine.attempt import withdrawn
+from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks, lost, queue_timed_out
 
 log = logging.getLogger("sagas.actors")
 
 _AGAIN_S = 0.1
+_ABSENT_S = 0.5
+"""Between two looks for a queue that nobody runs."""
 
 
 class Owner(Protocol):
@@ -92,6 +96,8 @@ class _Queue:
     def __init__(self, executor: PoolExecutor, host: str, peer: Peer, background: Background, owner: Owner) -> None:
         self.open: dict[StepKey, StepTask] = {}
         self._given_up: set[StepKey] = set()  # of those: cancelled
+        self._untold: set[StepKey] = set()  # of those: no dispatcher has ever heard of them
+        self._background = background
         self._executor = executor
         self._host = host
         self._peer = peer
@@ -101,6 +107,7 @@ class _Queue:
 
     def submit(self, tasks: Sequence[StepTask]) -> None:
         self.open.update((task.key, task) for task in tasks)
+        self._untold.update(task.key for task in tasks)
         self._lane.put(tasks)
 
     def settled(self, report: StepReport) -> None:
@@ -108,11 +115,13 @@ class _Queue:
         if task is not None and task.attempt <= report.attempt:
             del self.open[report.key]
             self._given_up.discard(report.key)
+            self._untold.discard(report.key)
 
     async def cancel(self, keys: list[StepKey]) -> None:
         self._given_up.update(keys)
         await self._lane.flushed()  # a cancel that overtakes its step finds nothing
-        await self._insist("cancel", [tuple(key) for key in keys])
+        rows, settled = [tuple(key) for key in keys], self.open.keys().isdisjoint
+        await self._peer.insist("cancel", rows, until=lambda: self._closed() or settled(keys))
 
     async def adopt(self, tasks: Sequence[StepTask]) -> set[StepKey]:
         """Those that are known, as ``PoolExecutor.adopt``."""
@@ -136,6 +145,7 @@ class _Queue:
         for task in [task for task in self.open.values() if not self._owner.awaits(task)]:
             del self.open[task.key]
         self._given_up &= self.open.keys()
+        self._untold &= self.open.keys()
 
     def _closed(self) -> bool:
         return self._executor.closed
@@ -145,8 +155,40 @@ class _Queue:
         await self._peer.insist(method, *args, until=self._closed)
 
     async def _send(self, tasks: list[StepTask]) -> None:
-        epochs, owned = self._owned(tasks)
-        await self._insist("submit", self._host, epochs, encode_tasks(owned))
+        """Returns once a dispatcher has them, or they are not to be made any more."""
+        while not self._closed():
+            epochs, owned = self._owned([task for task in tasks if self._is_open(task)])
+            if not owned:
+                return
+            try:
+                await self._peer.call("submit", self._host, epochs, encode_tasks(owned))
+            except Absent:
+                self._end_untold()
+                await asyncio.sleep(_ABSENT_S)
+            except GONE:
+                self._untold.difference_update(task.key for task in owned)  # it may have heard
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                self._untold.difference_update(task.key for task in owned)
+                return
+
+    def _is_open(self, task: StepTask) -> bool:
+        found = self.open.get(task.key)
+        return found is not None and found.attempt == task.attempt
+
+    def _end_untold(self) -> None:
+        """There is no such queue: what was cancelled, or has waited too long, has never been begun."""
+        now_ms, ended = time.time_ns() // 1_000_000, []
+        for key in self._untold:
+            task = self.open[key]
+            if key in self._given_up:
+                ended.append(withdrawn(task))
+            elif task.begins_until_ms is not None and task.begins_until_ms <= now_ms:
+                ended.append(queue_timed_out(task))
+        for report in ended:
+            self.settled(report)
+        if ended:
+            self._background.start(self._owner.lost(ended))
 
     def _owned(self, tasks: Sequence[StepTask]) -> tuple[list[int], list[StepTask]]:
         """Those of instances that are still this host's, with their epochs."""

@@ -23,7 +23,7 @@ from sagas.engine.clock import SystemClock
 from sagas.engine.executor import InProcessExecutor
 from sagas.engine.host import Host, HostSettings
 from sagas.engine.routing import RoutingExecutor
-from sagas.engine.steps import decode_reports
+from sagas.engine.steps import decode_heartbeats, decode_reports
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
 from sagas.store.port import SHARDS, Store
@@ -102,7 +102,7 @@ class HostActor:
             open_store=again,
             exporter=exporter_from_environment(),
         )
-        local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
+        local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver, host.heard)
         pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace), host)
         alone = TaskExecutor(host_name(self._slot), settings, host, self._task_ended)
         for member in await store.members(owner, settings.lease_ms):
@@ -138,6 +138,12 @@ class HostActor:
 
     def _task_ended(self, name: str) -> None:
         self._acks.pop(name, None)
+
+    async def heard(self, blob: bytes) -> None:
+        """How far attempts have come, from a worker; the owner of an instance that is not ours is told by itself."""
+        if self._host is not None and not self._host.stopped:
+            for heartbeat in decode_heartbeats(blob):
+                self._host.heard(heartbeat)
 
     async def lost(self, blob: bytes) -> None:
         """Attempts that died with their worker, from the dispatcher."""

@@ -12,6 +12,8 @@ import contextlib
 import heapq
 import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -21,11 +23,12 @@ from ray.util import list_named_actors
 
 from actors.calls import AWAY, GONE, Background, Peer, original
 from actors.names import ray_namespace, task_name
+from actors.pings import SILENT_S, Pings
 from actors.settings import ClusterSettings
 from actors.task import TaskActor
 from compensations import Outcome
 from sagas.engine.attempt import withdrawn
-from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks, lost
+from sagas.engine.steps import StepKey, StepReport, StepTask, encode_tasks, lost, queue_timed_out, timed_out
 from sagas.kernel.failure import Failure
 from sagas.kernel.resources import shown
 
@@ -177,7 +180,7 @@ class TaskExecutor:
                 return None  # its next owner finds the actor, or has given it up
             each.may_have_begun = True
             await self._insist(each, "begin", self._host, encode_tasks([task]))
-            await self._until_ended(each)
+            return await self._until_ended(each)
         except GONE as error:
             why = str(original(error)).partition("\n")[0] or "its process is gone"
             report = lost(task.key, task.attempt, f"its process died: {why}")
@@ -186,7 +189,6 @@ class TaskExecutor:
             log.exception("an attempt of %s cannot be made", task.activity)
             failure = Failure.of(original(error))
             return replace(lost(task.key, task.attempt, ""), failure=failure, never_ran=True)
-        return None
 
     def _make(self, each: _Alone) -> None:
         """Called in a thread: it waits for Ray's head."""
@@ -204,14 +206,14 @@ class TaskExecutor:
         ).remote(each.peer.name, self._settings)
 
     async def _placed(self, each: _Alone) -> bool:
-        """Whether its actor is up; False when the step was given up before."""
+        """Whether its actor is up; False when the step was given up, or had waited too long, before."""
         ready = asyncio.ensure_future(self._insist(each, "ready"))
         given_up = asyncio.ensure_future(each.given_up.wait())
         said = False
         try:
-            while not ready.done() and not given_up.done():
+            while not ready.done() and not given_up.done() and (left_s := _left_s(each)) > 0:
                 done, _ = await asyncio.wait(
-                    {ready, given_up}, timeout=_SAID_AFTER_S, return_when=asyncio.FIRST_COMPLETED
+                    {ready, given_up}, timeout=min(left_s, _SAID_AFTER_S), return_when=asyncio.FIRST_COMPLETED
                 )
                 if not done and not said:
                     said = True
@@ -227,12 +229,23 @@ class TaskExecutor:
             ready.cancel()
             given_up.cancel()
 
-    async def _until_ended(self, each: _Alone) -> None:
+    async def _until_ended(self, each: _Alone) -> StepReport | None:
+        """Returns what it cannot report itself: it is frozen, or blocked, past its timeouts."""
         passing = asyncio.ensure_future(self._pass_cancel_on(each))
+        living = asyncio.ensure_future(self._insist(each, "live"))
+        limit_ms, which = each.task.silence(time.time_ns() // 1_000_000)
+        patience_s = math.inf if limit_ms is None else limit_ms / 1000 + SILENT_S
+        watching = asyncio.ensure_future(Pings(each.peer).until_silent(patience_s))
         try:
-            await self._insist(each, "live")
+            await asyncio.wait({living, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not living.done():
+                return timed_out(each.task.key, each.task.attempt, which)
+            await living
         finally:
             passing.cancel()
+            living.cancel()
+            watching.cancel()
+        return None
 
     async def _pass_cancel_on(self, each: _Alone) -> None:
         await each.given_up.wait()
@@ -260,8 +273,16 @@ class TaskExecutor:
         ray.kill(handle)
 
 
+def _left_s(each: _Alone) -> float:
+    """How long it may still wait for its actor; one that may have begun waits for ever."""
+    until_ms = each.task.begins_until_ms
+    return math.inf if until_ms is None or each.may_have_begun else until_ms / 1000 - time.time()
+
+
 def _given_up(each: _Alone) -> StepReport:
     """Its actor was not up, and is not going to be; unless another host had told it to begin, nothing has happened."""
+    if not each.given_up.is_set():
+        return queue_timed_out(each.task)
     report = withdrawn(each.task)
     if not each.may_have_begun:
         return report

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 
 from actors.calls import Background, Lane, Peer
 from actors.garbage import collect_less_often
+from actors.heartbeats import Heartbeats
 from actors.names import dispatcher_name, ray_namespace
 from actors.reporting import Reporting
 from actors.settings import ClusterSettings
@@ -20,7 +22,7 @@ from sagas.connection import open_store
 from sagas.engine.attempt import AttemptRunner, RunningAttempt
 from sagas.engine.clock import SystemClock
 from sagas.engine.reports_by_mail import mail_reports
-from sagas.engine.steps import StepKey, StepReport, StepTask, decode_tasks
+from sagas.engine.steps import Heartbeat, StepKey, StepReport, StepTask, decode_tasks
 from sagas.errors import StoreUnavailable
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
@@ -29,6 +31,9 @@ from sagas.store.port import Store
 log = logging.getLogger("sagas.actors")
 
 _AGAIN_S = 0.5
+HeldRow = tuple[str, str, int, int, int | None, str]
+"""(id, run, step, attempt, how long it may be silent in ms, the timeout that this reaches)."""
+
 LAST_REPORTS_S = 5.0
 """How long a worker that ends may take to make its last reports durable."""
 
@@ -40,6 +45,7 @@ class _Running:
     host: str
     number: int
     attempt: RunningAttempt
+    task: StepTask
 
 
 class WorkerActor:
@@ -58,6 +64,7 @@ class WorkerActor:
         self._running: dict[StepKey, _Running] = {}
         self._background = Background()
         self._ended: Lane[tuple[str, str, int, int, bool]] = Lane(self._background, self._tell_dispatcher)
+        self._heartbeats = Heartbeats(self._background, namespace, self._host_of)
         self._reporting = Reporting(name, namespace, self._mail)
         self._one_ended = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -101,9 +108,16 @@ class WorkerActor:
             if self._adopted(host, StepKey(id, run_id, step), attempt)
         ]
 
-    async def holding(self) -> tuple[str, list[tuple[str, str, int, int]], list[tuple[str, str, int, int]]]:
-        """This process; (id, run, step, attempt) of all that runs here, and of what has ended, not durable yet."""
-        running = [(*key, running.number) for key, running in self._running.items()]
+    async def ping(self) -> None:
+        """Answers while this worker's loop makes progress."""
+
+    async def holding(self) -> tuple[str, list[HeldRow], list[tuple[str, str, int, int]]]:
+        """This process; what runs here, with how long it may be silent; (id, run, step, attempt) of what has ended.
+
+        That is what is not durable yet.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        running = [(*key, each.number, *each.task.silence(now_ms)) for key, each in self._running.items()]
         return self._process, running, [(*key, attempt) for key, attempt in self._reporting.unsettled()]
 
     async def cancel(self, keys: list[tuple[str, str, int]]) -> None:
@@ -136,6 +150,8 @@ class WorkerActor:
             return told is not None
         if attempt >= running.number:
             running.host, running.number = host, attempt
+            if details := running.attempt.details:  # what the host before this one has not written
+                self._heartbeats.tell(host, Heartbeat(*key, attempt, details))
         return True
 
     def _is_past(self, task: StepTask) -> bool:
@@ -143,7 +159,8 @@ class WorkerActor:
         return known is not None and known.attempt >= task.attempt
 
     def _begin(self, host: str, task: StepTask) -> None:
-        self._running[task.key] = _Running(host, task.attempt, self._runner().begin(task, self._done))
+        attempt = self._runner().begin(task, self._done, self._heard)
+        self._running[task.key] = _Running(host, task.attempt, attempt, task)
 
     def _runner(self) -> AttemptRunner:
         # Not made when the actor is: Ray tells nobody why an actor could not be made, and callers wait for ever.
@@ -152,6 +169,14 @@ class WorkerActor:
             self._attempts = AttemptRunner(Registry(load_modules(settings.modules)), SystemClock(), self._threads)
             collect_less_often()
         return self._attempts
+
+    def _heard(self, heartbeat: Heartbeat) -> None:
+        running = self._running[heartbeat.key]
+        self._heartbeats.tell(running.host, replace(heartbeat, attempt=running.number))
+
+    def _host_of(self, key: StepKey) -> str:
+        running = self._running.get(key)
+        return "" if running is None else running.host
 
     def _done(self, report: StepReport) -> None:
         running = self._running.pop(report.key)

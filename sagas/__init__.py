@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sagas.connection import connect as connect
     from sagas.description import Description as Description
     from sagas.embedded import embedded as embedded
+    from sagas.engine.context import heartbeat as heartbeat
     from sagas.engine.context import step as step
     from sagas.errors import ActivityFailed as ActivityFailed
     from sagas.errors import ActivityTimeout as ActivityTimeout
@@ -84,7 +85,7 @@ _ORIGIN = {
     "sagas.connection": ("connect",),
     "sagas.description": ("Description",),
     "sagas.embedded": ("embedded",),
-    "sagas.engine.context": ("step",),
+    "sagas.engine.context": ("heartbeat", "step"),
     "sagas.errors": (
         "ActivityFailed",
         "ActivityTimeout",

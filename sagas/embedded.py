@@ -43,7 +43,7 @@ async def embedded(
     settings = HostSettings(owner=owner, lease_ms=None if url is None else 4000, residents=residents)
     again = None if url is None else functools.partial(open_store, url, namespace)
     host = Host(store, registry, clock, settings, open_store=again, exporter=exporter_from_environment())
-    executor = InProcessExecutor(AttemptRunner(registry, clock), host.deliver)
+    executor = InProcessExecutor(AttemptRunner(registry, clock), host.deliver, host.heard)
     client = Client(store, learn=registry.add_type)
     try:
         await host.start(executor)

@@ -1,7 +1,8 @@
 """One attempt of a step, run in this process: by a Ray worker, and by a host for itself.
 
 Law: whatever user code does (raise, hang, return what cannot be encoded), the outcome is a report; nothing but
-cancellation of the whole process escapes.
+cancellation of the whole process escapes. Each limit ends the attempt by itself: a coroutine is cancelled, a thread is
+given up (its next heartbeat raises), and what either still returns then is dropped.
 """
 
 from __future__ import annotations
@@ -12,21 +13,30 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from compensations import Outcome
 from sagas.engine.clock import Alarm, Clock
 from sagas.engine.context import Step, enter
-from sagas.engine.steps import StepReport, StepTask
+from sagas.engine.pulse import Pulse
+from sagas.engine.steps import Heartbeat, StepReport, StepTask
 from sagas.errors import ArgumentMismatch, PayloadError
 from sagas.kernel.activity import Activity
 from sagas.kernel.duration import from_ms
 from sagas.kernel.failure import Failure
 from sagas.kernel.registry import Registry
-from sagas.payloads import encode
+from sagas.payloads import decode, encode
 
 Done = Callable[[StepReport], None]
 """Told on the loop what became of an attempt, once; must return at once."""
+
+Heard = Callable[[Heartbeat], None]
+"""Told on the loop how far an attempt has come; must return at once."""
+
+
+def unheard(_heartbeat: Heartbeat) -> None:
+    """Nobody listens."""
 
 
 class AttemptRunner:
@@ -38,9 +48,9 @@ class AttemptRunner:
         self.closing = False
         self.threads = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="saga-activity")
 
-    def begin(self, task: StepTask, done: Done) -> RunningAttempt:
-        """Make the attempt; ``done`` hears what became of it, never before this returns."""
-        return RunningAttempt(self, task, done)
+    def begin(self, task: StepTask, done: Done, heard: Heard = unheard) -> RunningAttempt:
+        """Make the attempt; ``done`` hears what became of it, ``heard`` its heartbeats, neither before this returns."""
+        return RunningAttempt(self, task, done, heard)
 
     def stop(self) -> None:
         """From now on a cancelled attempt is not waited for."""
@@ -58,14 +68,31 @@ class RunningAttempt:
     Callbacks and no coroutine of its own: the user's function is the one task that an attempt costs.
     """
 
-    __slots__ = ("_activity", "_alarm", "_done", "_queued", "_runner", "_started_ms", "_task", "_withdrawn", "_work")
+    __slots__ = (
+        "_activity",
+        "_alarms",
+        "_done",
+        "_heard",
+        "_limit_ms",
+        "_pulse",
+        "_queued",
+        "_runner",
+        "_started_ms",
+        "_task",
+        "_which",
+        "_withdrawn",
+        "_work",
+    )
 
-    def __init__(self, runner: AttemptRunner, task: StepTask, done: Done) -> None:
+    def __init__(self, runner: AttemptRunner, task: StepTask, done: Done, heard: Heard) -> None:
         self._runner = runner
         self._task = task
         self._done: Done | None = done
+        self._heard = heard
+        self._pulse = Pulse(runner.clock, task.heartbeat_timeout_ms, self._told)
         self._started_ms = runner.clock.now_ms()
-        self._alarm: Alarm | None = None
+        self._limit_ms, self._which = task.limit(self._started_ms)
+        self._alarms: list[Alarm | None] = []
         self._queued: concurrent.futures.Future[Any] | None = None  # of work in a thread
         self._withdrawn = False  # cancelled before its first line
         self._activity = runner.registry.activity(task.activity)
@@ -85,12 +112,21 @@ class RunningAttempt:
             asyncio.get_running_loop().call_soon(self._report, None, Failure.of(error))
             return
         self._work.add_done_callback(self._ended)
-        self._alarm = runner.clock.alarm(task.timeout_ms, self._timed_out)
+        self._set_alarms()
+
+    @property
+    def details(self) -> bytes:
+        """How far it has come, encoded: of its last heartbeat; b"" for none."""
+        return self._pulse.details
 
     def cancel(self) -> None:
-        """Ask it to stop. A thread, and who does not listen, goes on, and its outcome is awaited up to its timeout."""
+        """Ask it to stop. Who does not listen goes on, and its outcome is awaited up to its timeout.
+
+        A coroutine meets a CancelledError at its await, a thread at its next heartbeat.
+        """
         if self._work is None or self._done is None:
             return
+        self._pulse.cancelled = True
         if self._queued is not None:
             self._withdrawn |= self._queued.cancel()  # nothing comes of it once a thread has begun
         if isinstance(self._work, asyncio.Task):
@@ -105,9 +141,19 @@ class RunningAttempt:
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()
         context.run(enter, self._step())
         if inspect.iscoroutinefunction(call):
+            self._pulse.begin()
             return loop.create_task(call(), context=context)
-        self._queued = self._runner.threads.submit(context.run, _called, call)
+        self._queued = self._runner.threads.submit(context.run, _called, call, self._pulse)
         return asyncio.wrap_future(self._queued)
+
+    def _set_alarms(self) -> None:
+        task, clock = self._task, self._runner.clock
+        if self._limit_ms is not None:
+            self._alarms.append(clock.alarm(self._limit_ms, self._timed_out))
+        if task.heartbeat_timeout_ms is not None:
+            self._alarms.append(clock.alarm(task.heartbeat_timeout_ms, self._look_for_life))
+        if task.queue_until_ms is not None and self._queued is not None:
+            self._alarms.append(clock.alarm(max(0, task.queue_until_ms - self._started_ms), self._queued_too_long))
 
     def _step(self) -> Step:
         task = self._task
@@ -118,24 +164,48 @@ class RunningAttempt:
             attempt=task.attempt,
             idempotency_key=task.idempotency_key,
             undo_of=task.undo_of_key,
-            deadline=None if task.timeout_ms is None else from_ms(self._started_ms + task.timeout_ms),
+            deadline=None if self._limit_ms is None else from_ms(self._started_ms + self._limit_ms),
             traceparent=task.trace,
+            heartbeat_details=decode(task.heartbeat) if task.heartbeat else None,
+            pulse=self._pulse,
         )
 
+    def _told(self, details: bytes) -> None:
+        task = self._task
+        self._heard(Heartbeat(task.id, task.run_id, task.step, task.attempt, details))
+
     def _timed_out(self) -> None:
-        """Only the timeout leaves work behind that does not stop."""
+        self._give_up(Failure.timed_out(self._which))
+
+    def _give_up(self, failure: Failure) -> None:
+        """Only a timeout leaves work behind that does not stop."""
         if self._work is not None:
             self._work.cancel()  # and what still waits for a thread never begins
-        self._report(None, Failure.timed_out(self._task.which_timeout))
+        self._report(None, failure)
+
+    def _look_for_life(self) -> None:
+        limit_ms = self._task.heartbeat_timeout_ms or 0
+        left_ms = limit_ms - self._pulse.silent_ms()
+        if left_ms <= 0:
+            self._give_up(Failure.timed_out("heartbeat"))
+        else:
+            self._alarms.append(self._runner.clock.alarm(left_ms, self._look_for_life))
+
+    def _queued_too_long(self) -> None:
+        """The time for a thread to come free is over; nothing comes of this once one has begun."""
+        if self._queued is not None and self._queued.cancel():
+            now_ms = self._runner.clock.now_ms()
+            failure = Failure.timed_out("queue", Outcome.NONE)
+            self._tell(_report(self._task, None, failure, now_ms, now_ms, never_ran=True))
 
     def _ended(self, work: asyncio.Future[Any]) -> None:
         if self._done is None:
             _forget(work)  # it was left behind
         elif work.cancelled() and self._withdrawn:
             self._tell(withdrawn(self._task))
-        elif work.cancelled():
+        elif work.cancelled() or isinstance(error := work.exception(), asyncio.CancelledError):  # that: of a thread
             self._report(None, Failure.cancelled(Outcome.UNKNOWN))
-        elif (error := work.exception()) is not None:
+        elif error is not None:
             assert self._activity is not None, "it has begun"
             self._report(None, Failure.of(error, self._activity.defaults.retry.fatal))
         else:
@@ -157,18 +227,23 @@ class RunningAttempt:
         asyncio.get_running_loop().call_soon(self._tell, report)
 
     def _report(self, result: bytes | None, failure: Failure | None) -> None:
-        self._tell(_report(self._task, result, failure, self._started_ms, self._runner.clock.now_ms()))
+        report = _report(self._task, result, failure, self._started_ms, self._runner.clock.now_ms())
+        details = self._pulse.details
+        self._tell(replace(report, heartbeat=details) if details and failure is not None else report)
 
     def _tell(self, report: StepReport) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._pulse.end()
+        for alarm in self._alarms:
+            if alarm is not None:
+                alarm.cancel()
         done, self._done = self._done, None
         if done is not None:
             done(report)
 
 
-def _called(call: Callable[[], Any]) -> Any:
+def _called(call: Callable[[], Any], pulse: Pulse) -> Any:
     """What a plain function returns, in its thread."""
+    pulse.begin()
     try:
         return call()
     except StopIteration as error:

@@ -15,6 +15,10 @@ class Alarm(Protocol):
 class Clock(Protocol):
     def now_ms(self) -> int: ...
 
+    def elapsed_ms(self) -> int:
+        """Milliseconds since some instant, never stepping back; on any thread."""
+        ...
+
     async def wait(self, wake: asyncio.Event, until_ms: int | None) -> None:
         """Return when ``wake`` is set, or when the clock reaches ``until_ms``."""
         ...
@@ -29,6 +33,9 @@ class SystemClock:
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def elapsed_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
 
     async def wait(self, wake: asyncio.Event, until_ms: int | None) -> None:
         delay = None if until_ms is None else max(0, until_ms - self.now_ms()) / 1000
@@ -50,6 +57,9 @@ class VirtualClock:
         self._alarms: list[_VirtualAlarm] = []
 
     def now_ms(self) -> int:
+        return self._now_ms
+
+    def elapsed_ms(self) -> int:
         return self._now_ms
 
     def set(self, now_ms: int) -> None:

@@ -1,12 +1,15 @@
-"""What an activity may know about the step it runs as: ``sagas.step()``."""
+"""What an activity may know about the step it runs as, and tell of it: ``sagas.step()`` and ``sagas.heartbeat()``."""
 
 from __future__ import annotations
 
 import contextvars
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from sagas.engine.pulse import Pulse
 from sagas.errors import NotInSaga
+from sagas.payloads import encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,16 @@ class Step:
     undo_of: str | None  # in an undo: the idempotency key of the action
     deadline: datetime | None
     traceparent: str = ""  # W3C header of this attempt's span, for calls that nothing instruments; "" without tracing
+    heartbeat_details: Any = None  # the last that any attempt before this one has told ``sagas.heartbeat()``
+    pulse: Pulse | None = field(default=None, repr=False, compare=False)  # the way to the attempt that runs it
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the work is in vain: the saga has given the step up, or the attempt is over (timed out).
+
+        A thread may look here where it cannot let ``heartbeat()`` raise.
+        """
+        return self.pulse is not None and self.pulse.cancelled
 
 
 running_step: contextvars.ContextVar[Step | None] = contextvars.ContextVar("sagas_step", default=None)
@@ -50,3 +63,22 @@ def step() -> Step:
     if found is None:
         raise NotInSaga("sagas.step() works only in an activity that a saga runs as a step")
     return found
+
+
+def heartbeat(details: Any = None) -> None:
+    """Say that the step is alive and, with ``details``, how far it has come; in any thread, as often as you like.
+
+    The next attempt finds the last details as ``sagas.step().heartbeat_details``, whatever died in between: they leave
+    at most once a second, a little after they were told, so that those of the last second may be missing when a whole
+    worker dies at once. A heartbeat without details keeps the last ones. Details are any value a step could return;
+    as nobody says their type, a dataclass comes back as a dict.
+
+    Raises: CancelledError when the step was cancelled or its attempt has timed out (the only way a thread hears of it):
+    stop then. NotInSaga when the function was called directly and is no step; PayloadError for details that cannot be
+    encoded, or are larger than 64 KB.
+    """
+    found = running_step.get()
+    if found is None:
+        raise NotInSaga("sagas.heartbeat() works only in an activity that a saga runs as a step")
+    if found.pulse is not None:
+        found.pulse.beat(None if details is None else encode(details))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from sagas.engine.attempt import AttemptRunner, RunningAttempt
+from sagas.engine.attempt import AttemptRunner, Heard, RunningAttempt, unheard
 from sagas.engine.steps import StepKey, StepReport, StepTask
 
 Deliver = Callable[[Sequence[StepReport]], None]
@@ -40,14 +40,16 @@ class Executor(Protocol):
 class InProcessExecutor:
     """Runs attempts on the host's loop and in its threads: for tests, ``embedded()`` and ``local=True``."""
 
-    def __init__(self, runner: AttemptRunner, deliver: Deliver) -> None:
+    def __init__(self, runner: AttemptRunner, deliver: Deliver, heard: Heard = unheard) -> None:
+        """``deliver`` is given reports, ``heard`` heartbeats."""
         self._runner = runner
         self._deliver = deliver
+        self._heard = heard
         self._running: dict[StepKey, tuple[int, RunningAttempt]] = {}  # -> the attempt's number
 
     def dispatch(self, tasks: Sequence[StepTask]) -> None:
         for task in tasks:
-            self._running[task.key] = (task.attempt, self._runner.begin(task, self._ended))
+            self._running[task.key] = (task.attempt, self._runner.begin(task, self._ended, self._heard))
 
     def in_process(self, task: StepTask) -> bool:
         return True

@@ -24,7 +24,7 @@ from sagas.engine.relay import Relay
 from sagas.engine.renewal import OpenStore, RenewalThread
 from sagas.engine.resident import Due, Effects, Input, MailInput, Relayed, Resident, Turn
 from sagas.engine.shard import Shard, refuse_reports
-from sagas.engine.steps import StepKey, StepReport, StepTask, Unplaced, decode_report
+from sagas.engine.steps import Heartbeat, StepKey, StepReport, StepTask, Unplaced, decode_report
 from sagas.engine.sweeper import Sweeper
 from sagas.errors import HistoryError, StoreUnavailable
 from sagas.kernel.registry import Registry
@@ -310,6 +310,12 @@ class Host:
             else:
                 refuse_reports((report,))
         self._check_quiet()
+
+    def heard(self, heartbeat: Heartbeat) -> None:
+        """Keep how far an attempt has come; of one that this host does not wait for, its owner is told."""
+        shard = self._owned(heartbeat.id)
+        if shard is not None and self._in_flight.get(heartbeat.key) == heartbeat.attempt:
+            self._feed(shard, heartbeat.id, heartbeat)
 
     def epoch(self, id: str) -> int | None:
         """By which epoch it owns the instance's shard; None when it does not."""

@@ -108,8 +108,8 @@ class Loading:
             shard = self._shards.get(shard_of(id))
             if shard is None or id not in shard.waiting or id in shard.residents or id in shard.adopting:
                 continue
-            resident, now_ms = self._resident(id, loaded), self._clock.now_ms()
-            tasks = [task for task in resident.in_flight(now_ms) if self._in_flight.get(task.key) != task.attempt]
+            resident = self._resident(id, loaded)
+            tasks = [task for task in resident.in_flight() if self._in_flight.get(task.key) != task.attempt]
             if tasks:
                 # A report may come in at any time from now on, and it is no stray one.
                 self._in_flight.update((task.key, task.attempt) for task in tasks)

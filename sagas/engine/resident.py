@@ -19,6 +19,7 @@ from sagas.engine.message import Cancel, ChildAnswer, Message, Pause, Query, Rep
 from sagas.engine.retrying import Park, RetryAt, after_failure, standing
 from sagas.engine.steps import (
     Attempt,
+    Heartbeat,
     StepKey,
     StepReport,
     StepTask,
@@ -103,7 +104,7 @@ class Relayed:
     met: str = ""
 
 
-Input = MailInput | StepReport | Due | Relayed | Unplaced
+Input = MailInput | StepReport | Heartbeat | Due | Relayed | Unplaced
 _ANSWERS = (MessageDelivered, MessageRefused, ChildStarted, ChildRefused)
 
 
@@ -210,10 +211,10 @@ class Resident:
         for step, open_step in self._state.steps.items():
             self.attempts.setdefault(step, Attempt(scheduled_ms=open_step.at_ms))
 
-    def in_flight(self, now_ms: int) -> list[StepTask]:
+    def in_flight(self) -> list[StepTask]:
         """The attempts that were committed to be made, as they were (to be) dispatched."""
         return [
-            self._task(self._state.steps[step], attempt.number, now_ms)
+            self._task(self._state.steps[step], attempt.number)
             for step, attempt in self.attempts.items()
             if attempt.next_ms == 0
         ]
@@ -304,6 +305,8 @@ class Resident:
                 self._on_relayed(each, now_ms)
             elif isinstance(each, Unplaced):
                 retried |= self._on_unplaced(each)
+            elif isinstance(each, Heartbeat):
+                retried |= self._on_heartbeat(each)
             else:
                 retried |= self._on_report(each, now_ms)
         self._meet_deadline(now_ms)
@@ -401,7 +404,7 @@ class Resident:
         for decision in decisions:
             if isinstance(decision, StepScheduled | CompensationScheduled):
                 self.attempts[decision.step] = Attempt(scheduled_ms=now_ms)
-                self._effects.dispatch.append(self._task(decision, 1, now_ms))
+                self._effects.dispatch.append(self._task(decision, 1))
             elif isinstance(decision, StepCancelRequested):
                 self._withdraw(decision.step, now_ms)
             elif isinstance(decision, MessageSent | ChildScheduled):
@@ -507,8 +510,8 @@ class Resident:
         retried = stale and not due
         for step, attempt in self.attempts.items():
             if attempt.next_ms and attempt.next_ms <= now_ms:
-                attempt.next_ms, retried = 0, True
-                self._effects.dispatch.append(self._task(self._state.steps[step], attempt.number, now_ms))
+                attempt.next_ms, attempt.queued_ms, retried = 0, now_ms, True
+                self._effects.dispatch.append(self._task(self._state.steps[step], attempt.number))
         return retried
 
     def _meet_deadline(self, now_ms: int) -> None:
@@ -532,7 +535,18 @@ class Resident:
             self._facts.append(_completed(open_step, attempt, report.result, now_ms))
             return False
         assert report.failure is not None, "a report has a result or a failure"
+        attempt.heartbeat = report.heartbeat or attempt.heartbeat
         return self._on_failure(open_step, attempt, report.failure, now_ms, never_ran=report.never_ran)
+
+    def _on_heartbeat(self, heartbeat: Heartbeat) -> bool:
+        """Whether it says something new of an attempt in flight: one of its predecessors' may come late."""
+        attempt = self.attempts.get(heartbeat.step)
+        if attempt is None or heartbeat.run_id != self.run_id or attempt.next_ms:
+            return False
+        if heartbeat.attempt != attempt.number or heartbeat.details == attempt.heartbeat:
+            return False
+        attempt.heartbeat = heartbeat.details
+        return True
 
     def _on_relayed(self, relayed: Relayed, now_ms: int) -> None:
         """A run that has ended, or has heard it already, needs no answer; the outbox needs the entry no more."""
@@ -617,13 +631,13 @@ class Resident:
         activity = self._registry.activity(open_step.activity)
         return (StepOptions() if activity is None else activity.defaults).merged(open_step.options)
 
-    def _task(self, open_step: OpenStep, attempt: int, now_ms: int) -> StepTask:
-        options = self._options(open_step)
-        timeout_ms, which = options.timeout_ms, "attempt"
+    def _task(self, open_step: OpenStep, attempt: int) -> StepTask:
+        options, stands = self._options(open_step), self.attempts[open_step.step]
+        queue_until_ms = total_until_ms = None
+        if options.queue_timeout_ms is not None:
+            queue_until_ms = (stands.queued_ms or stands.scheduled_ms) + options.queue_timeout_ms
         if options.total_timeout_ms is not None:
-            left_ms = max(1, self.attempts[open_step.step].scheduled_ms + options.total_timeout_ms - now_ms)
-            if timeout_ms is None or left_ms < timeout_ms:
-                timeout_ms, which = left_ms, "total"
+            total_until_ms = stands.scheduled_ms + options.total_timeout_ms
         return StepTask(
             self.id,
             self.run_id,
@@ -632,15 +646,19 @@ class Resident:
             open_step.activity,
             open_step.args,
             options.queue,
-            timeout_ms,
+            options.timeout_ms,
             open_step.undo_of if isinstance(open_step, CompensationScheduled) else 0,
             options.priority,
             "" if self._state.started is None else self._state.started.type,
             options.local,
-            which,
+            "attempt",
             options.retry.max_attempts == 1,
             self._trace_of(open_step.step, attempt),
             options.ray,
+            queue_until_ms,
+            options.heartbeat_timeout_ms,
+            stands.heartbeat,
+            total_until_ms,
         )
 
     def _trace_of(self, step: int, attempt: int) -> str:

@@ -44,10 +44,11 @@ def after_failure(
     """Decide what follows a failed attempt (already remembered in ``attempt``); ``draw`` in [0, 1) is the jitter's.
 
     A lost worker and an activity that is not registered there use up none of the user's attempts, but
-    ``max_attempts=1`` means never twice, and an attempt that may have run was one.
+    ``max_attempts=1`` means never twice, and an attempt that may have run was one. A queue timeout ends the step:
+    another attempt would only wait in the same queue.
     """
     retry = options.retry
-    if failure.kind == CANCELLED or (failure.kind == TIMEOUT and failure.detail == "total"):
+    if failure.kind == CANCELLED or (failure.kind == TIMEOUT and failure.detail in ("total", "queue")):
         return _give_up(attempt, failure)
     if not never_ran and failure.kind == LOST:
         attempt.lost += 1

@@ -46,15 +46,44 @@ class StepTask:
     priority: int = 0
     saga_type: str = ""
     local: bool = False  # run it in the host's own process
-    which_timeout: str = "attempt"  # what ``timeout_ms`` comes from: "attempt", or what is left of "total"
+    which_timeout: str = "attempt"  # hosts of older versions: "total" where ``timeout_ms`` is what is left of that
     once: bool = False  # it must never run twice (``max_attempts=1``)
     trace: str = ""  # W3C traceparent of the attempt's span, "" where nobody traces
     ray: Mapping[str, Any] | None = None  # resources of Ray: the attempt has a process of its own
+    queue_until_ms: int | None = None  # its code must have begun by then, or it never begins
+    heartbeat_timeout_ms: int | None = None  # how long it may be silent
+    heartbeat: bytes = b""  # the encoded details of the last heartbeat of the attempts before it; b"" for none
+    total_until_ms: int | None = None  # when the time of all attempts is over
 
     @property
     def key(self) -> StepKey:
         """Which step it is an attempt of."""
         return StepKey(self.id, self.run_id, self.step)
+
+    def limit(self, now_ms: int) -> tuple[int | None, str]:
+        """How long it may run if it begins now (None: for ever), and which timeout that is: "attempt" or "total".
+
+        What it has waited for a worker counts for the total one.
+        """
+        limit_ms, which = self.timeout_ms, self.which_timeout
+        if self.total_until_ms is not None:
+            left_ms = max(1, self.total_until_ms - now_ms)
+            if limit_ms is None or left_ms < limit_ms:
+                return left_ms, "total"
+        return limit_ms, which
+
+    def silence(self, now_ms: int) -> tuple[int | None, str]:
+        """How long whoever begins it now may say nothing at all (None: for ever), and which timeout that reaches."""
+        limit_ms, which = self.limit(now_ms)
+        if self.heartbeat_timeout_ms is not None and (limit_ms is None or self.heartbeat_timeout_ms < limit_ms):
+            return self.heartbeat_timeout_ms, "heartbeat"
+        return limit_ms, which
+
+    @property
+    def begins_until_ms(self) -> int | None:
+        """When it is too late to begin it; None: never."""
+        limits = [each for each in (self.queue_until_ms, self.total_until_ms) if each is not None]
+        return min(limits, default=None)
 
     @property
     def idempotency_key(self) -> str:
@@ -65,6 +94,22 @@ class StepTask:
     def undo_of_key(self) -> str | None:
         """The idempotency key of the action an undo undoes; None for an action."""
         return f"{self.run_id}/{self.undo_of}" if self.undo_of else None
+
+
+@value(frozen=True, slots=True)
+class Heartbeat:
+    """How far an attempt has come: ``details`` are encoded, and meant for the next attempt."""
+
+    id: str
+    run_id: str
+    step: int
+    attempt: int
+    details: bytes
+
+    @property
+    def key(self) -> StepKey:
+        """Whose it is."""
+        return StepKey(self.id, self.run_id, self.step)
 
 
 class Receipt(Protocol):
@@ -90,6 +135,7 @@ class StepReport:
     started_ms: int
     ended_ms: int
     never_ran: bool = False  # the attempt was withdrawn before any user code ran
+    heartbeat: bytes = b""  # of a failure: the details of the attempt's last heartbeat; b"" for none
     receipt: Receipt | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -120,6 +166,8 @@ class Attempt:
     errors: tuple[Any, ...] = ()  # (attempt, at_ms, type, message, started_ms), the last ten
     started_ms: int = 0  # when the attempt that was last reported on began; 0: unknown
     unplaced: str = ""  # why nobody makes the attempt in flight yet
+    heartbeat: bytes = b""  # the last details that any attempt has told
+    queued_ms: int = 0  # since when the present attempt waits for a worker; 0: since the step was scheduled
 
     def remember(self, failure: Failure, at_ms: int) -> None:
         """Take in a failed attempt."""
@@ -137,6 +185,19 @@ def lost(key: StepKey, attempt: int, why: str) -> StepReport:
     return StepReport(*key, attempt, None, Failure.lost(why), now_ms, now_ms)
 
 
+def timed_out(key: StepKey, attempt: int, which: str) -> StepReport:
+    """The report on an attempt past the ``which`` timeout, by whoever does not run it: it may go on."""
+    return StepReport(*key, attempt, None, Failure.timed_out(which), 0, time.time_ns() // 1_000_000)
+
+
+def queue_timed_out(task: StepTask) -> StepReport:
+    """The report on an attempt that waited too long for a worker and is certain never to begin."""
+    now_ms = time.time_ns() // 1_000_000
+    which = "queue" if task.begins_until_ms == task.queue_until_ms else "total"
+    failure = Failure.timed_out(which, Outcome.NONE)
+    return StepReport(*task.key, task.attempt, None, failure, now_ms, now_ms, never_ran=True)
+
+
 _task_row = operator.attrgetter(*(field.name for field in fields(StepTask)))
 _attempt_row = operator.attrgetter(*(field.name for field in fields(Attempt)))
 
@@ -146,7 +207,7 @@ def encode_attempts(attempts: dict[int, Attempt]) -> bytes | None:
     kept = {
         step: _attempt_row(attempt)
         for step, attempt in attempts.items()
-        if attempt.number > 1 or attempt.next_ms or attempt.unplaced
+        if attempt.number > 1 or attempt.next_ms or attempt.unplaced or attempt.heartbeat
     }
     if not kept:
         return None
@@ -171,6 +232,17 @@ def encode_tasks(tasks: Iterable[StepTask]) -> bytes:
 def decode_tasks(blob: bytes) -> list[StepTask]:
     """A batch as a worker got it."""
     return [StepTask(*row) for row in msgpack.unpackb(blob)]
+
+
+def encode_heartbeats(heartbeats: Iterable[Heartbeat]) -> bytes:
+    """A batch of heartbeats on its way to a host."""
+    packed: bytes = msgpack.packb([(*each.key, each.attempt, each.details) for each in heartbeats])
+    return packed
+
+
+def decode_heartbeats(blob: bytes) -> list[Heartbeat]:
+    """A batch as a host got it."""
+    return [Heartbeat(*row) for row in msgpack.unpackb(blob)]
 
 
 def encode_reports(reports: Iterable[StepReport]) -> bytes:
@@ -205,13 +277,14 @@ def _report_row(report: StepReport) -> tuple[Any, ...]:
     failure = report.failure
     failed = None if failure is None else (failure.row(), failure.final, failure.retry_after_ms)
     key = (report.id, report.run_id, report.step, report.attempt)
-    return (*key, report.result, failed, report.started_ms, report.ended_ms, report.never_ran)
+    return (*key, report.result, failed, report.started_ms, report.ended_ms, report.never_ran, report.heartbeat)
 
 
 def _report_of(row: tuple[Any, ...], receipt: Receipt | None = None) -> StepReport:
-    id, run_id, step, attempt, result, failed, started_ms, ended_ms, never_ran = row
+    id, run_id, step, attempt, result, failed, started_ms, ended_ms, never_ran, *later = row
     failure = None
     if failed is not None:
         stored, final, retry_after_ms = failed
         failure = Failure.from_row(stored).asking(final, retry_after_ms)
-    return StepReport(id, run_id, step, attempt, result, failure, started_ms, ended_ms, never_ran, receipt)
+    heartbeat = later[0] if later else b""  # older versions have none
+    return StepReport(id, run_id, step, attempt, result, failure, started_ms, ended_ms, never_ran, heartbeat, receipt)

@@ -121,6 +121,7 @@ class Activity(Generic[P, R]):
         *,
         retry: Retry = UNDO,
         timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         queue: str | None = None,
         name: str | None = None,
         ray: RayResources | None = None,
@@ -132,6 +133,7 @@ class Activity(Generic[P, R]):
         *,
         retry: Retry = UNDO,
         timeout: Duration | None = None,
+        heartbeat_timeout: Duration | None = None,
         queue: str | None = None,
         name: str | None = None,
         ray: RayResources | None = None,
@@ -152,6 +154,8 @@ class Activity(Generic[P, R]):
                 retry=retry,
                 timeout_ms=optional_ms(timeout, "timeout") or self.defaults.timeout_ms,
                 total_timeout_ms=None,
+                queue_timeout_ms=None,  # an undo is never dropped because workers are busy
+                heartbeat_timeout_ms=optional_ms(heartbeat_timeout, "heartbeat_timeout"),
                 queue=queue or self.defaults.queue,
                 ray=asked,
             )
@@ -233,8 +237,10 @@ def activity(
 ) -> Any:
     """Declare a function that touches the world; awaited inside a saga it is a durable, retried step.
 
-    ``timeout`` bounds one attempt, ``total_timeout`` all of them, ``queue_timeout`` the wait for a worker,
-    ``heartbeat_timeout`` the silence between two ``sagas.heartbeat()``. Arguments and result must be encodable.
+    ``timeout`` bounds one attempt, ``total_timeout`` all of them, ``heartbeat_timeout`` the silence between two
+    ``sagas.heartbeat()``: an attempt that is silent for longer is given up and tried again, and may, until it notices,
+    run beside its successor. ``queue_timeout`` bounds an attempt's wait for a worker (and its thread): past it the step
+    fails with outcome NONE, since another attempt would only wait again. Arguments and result must be encodable.
     ``ray={"num_gpus": 1}`` gives each attempt a process of its own with these resources, where workers are on Ray (it
     has one CPU unless ``num_cpus`` is said); elsewhere it changes nothing. Raises: DefinitionError.
     """

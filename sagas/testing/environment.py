@@ -156,7 +156,8 @@ class Environment:
         # One owner for good: a lease without an end is taken again at once after a restart.
         settings = HostSettings(owner="host", lease_ms=None, residents=self._residents)
         self._host = Host(self.store, self._registry, self._clock, settings, self._on_committed)
-        self._executor = InProcessExecutor(AttemptRunner(self._registry, self._clock, 4), self._host.deliver)
+        runner = AttemptRunner(self._registry, self._clock, 4)
+        self._executor = InProcessExecutor(runner, self._host.deliver, self._host.heard)
         await self._host.start(self._executor)
 
     async def stop(self) -> None:

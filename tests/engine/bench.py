@@ -120,7 +120,7 @@ class Bench:
         self.resident = self._made(self.resident.id)
         chunks = () if self.head is None else tuple(self.runs.get(decode_head(self.head).run_id, ()))
         self.resident.load(Loaded(head=self.head, chunks=chunks, steps=self.steps))
-        for task in self.resident.in_flight(self.now_ms):
+        for task in self.resident.in_flight():
             if not running(task.key, task.attempt):
                 self.resident.lose(task.step, self.now_ms)
         return self.resident

@@ -69,7 +69,7 @@ class Rig:
             registry.add(definition)
         of = HostSettings(owner=f"host-{len(self.hosts)}", lease_ms=3000, mail_block_ms=300)
         host = Host(self.store, registry, self.clock, _with(of, settings), exporter=exporter)
-        executor = held or InProcessExecutor(AttemptRunner(registry, self.clock, 1), host.deliver)
+        executor = held or InProcessExecutor(AttemptRunner(registry, self.clock, 1), host.deliver, host.heard)
         self.hosts.append((host, executor))
         await host.start(executor)
         return host

@@ -12,7 +12,7 @@ import pytest
 from compensations import Outcome
 from sagas import Rejected, Retry, activity, compensating, query, saga, signal, wait_until
 from sagas.engine.resident import Resident, Turn
-from sagas.engine.steps import StepTask, decode_attempts
+from sagas.engine.steps import Heartbeat, StepTask, decode_attempts, queue_timed_out
 from sagas.kernel.events import (
     Resumed,
     RunTerminated,
@@ -607,3 +607,70 @@ def test_a_chunk_of_a_newer_library_is_no_reason_to_forget_the_head() -> None:
     resident = bench.reload()
     assert resident.head is not None
     assert resident.unreadable
+
+
+# --- heartbeats and the wait for a worker
+
+
+def beat(task: StepTask, details: bytes) -> Heartbeat:
+    return Heartbeat(*task.key, task.attempt, details)
+
+
+def test_details_are_written_with_the_retry_state_and_reach_the_attempt_after_a_reload() -> None:
+    bench, task = started()
+    turn = bench.turn(beat(task, b"\x07"))
+    assert turn.transition is not None
+    assert turn.transition.chunk is None  # the history knows nothing of heartbeats
+    bench.reload()
+    bench.turn()
+    (again,) = bench.turn(DUE, after_ms=200).effects.dispatch
+    assert (again.attempt, again.heartbeat) == (2, b"\x07")
+
+
+def test_a_beat_that_is_late_or_says_nothing_new_writes_nothing() -> None:
+    bench, task = started()
+    bench.turn(beat(task, b"\x07"))
+    assert bench.turn(beat(task, b"\x07")).transition is None
+    bench.turn(bench.failed(task, ValueError("no")))
+    assert bench.turn(beat(task, b"\x08")).transition is None
+    (again,) = bench.turn(DUE, after_ms=1100).effects.dispatch
+    assert bench.turn(beat(task, b"\x09")).transition is None
+    assert bench.turn(beat(again, b"\x0a")).transition is not None
+    bench.turn(bench.done(again))
+    assert bench.steps is None
+
+
+def test_a_failure_brings_the_last_details_along() -> None:
+    bench, task = started()
+    bench.turn(beat(task, b"\x07"))
+    bench.turn(replace(bench.failed(task, ValueError("no")), heartbeat=b"\x08"))
+    (again,) = bench.turn(DUE, after_ms=1100).effects.dispatch
+    assert again.heartbeat == b"\x08"
+
+
+def test_each_attempt_waits_for_a_worker_by_itself_and_all_of_them_by_the_total() -> None:
+    @activity(retry=Retry(initial=1, jitter=0), queue_timeout=5, total_timeout=60, timeout=20)
+    async def slow() -> None: ...
+
+    @saga
+    async def waits() -> None:
+        await slow()
+
+    bench, task = started(slow, saga=waits)
+    scheduled_ms = bench.now_ms
+    assert (task.queue_until_ms, task.begins_until_ms) == (scheduled_ms + 5000, scheduled_ms + 5000)
+    bench.turn(bench.failed(task, ValueError("no")))
+    (again,) = bench.turn(DUE, after_ms=30_000).effects.dispatch
+    assert again.queue_until_ms == bench.now_ms + 5000
+    assert again.limit(bench.now_ms) == (20_000, "attempt")
+    assert again.limit(scheduled_ms + 55_000) == (5000, "total")  # it waited for a worker all the while
+    bench.reload(running=lambda _key, _attempt: True)
+    assert bench.resident.in_flight() == [again]
+
+
+def test_a_queue_timeout_ends_the_step_and_nothing_happened() -> None:
+    bench, task = started()
+    bench.turn(queue_timed_out(replace(task, queue_until_ms=1)))
+    assert bench.kinds()[-1] == "RunFailed"
+    (failed,) = [event for event in bench.history() if isinstance(event, StepFailed)]
+    assert Failure.from_row(failed.failure) == Failure.timed_out("queue", Outcome.NONE)

@@ -263,7 +263,7 @@ class Fleet:
             mail_block_ms=300,
         )
         host = Host(self._simulation.store, registry, clock, settings)
-        executor = InProcessExecutor(AttemptRunner(registry, clock, 1), host.deliver)
+        executor = InProcessExecutor(AttemptRunner(registry, clock, 1), host.deliver, host.heard)
         try:
             await host.start(executor)
         except StoreUnavailable:

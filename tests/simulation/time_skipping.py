@@ -50,6 +50,9 @@ class LoopClock:
     def now_ms(self) -> int:
         return round(asyncio.get_running_loop().time() * 1000)
 
+    def elapsed_ms(self) -> int:
+        return self.now_ms()
+
     async def wait(self, wake: asyncio.Event, until_ms: int | None) -> None:
         delay = None if until_ms is None else max(0, until_ms - self.now_ms()) / 1000
         try:
