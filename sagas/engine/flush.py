@@ -40,6 +40,10 @@ class Owner(Protocol):
         """Nothing was written; the runs of ``ids`` must be loaded again with their inputs, the others sent again."""
         ...
 
+    def written_again(self, shard: Shard) -> None:
+        """What the store had lost of it is there again: messages and timers that nobody may have seen meanwhile."""
+        ...
+
     def lose(self, shard: Shard, why: str) -> None:
         """The shard is not this host's any more: drop all of it, release nothing."""
         ...
@@ -187,6 +191,7 @@ class Flush:
         at_hand = under(batch, token)
         verdicts = await self._commit([*(written_again(each, token) for each in missing), at_hand])
         self._tail.renew(shard, self._now_s())
+        self._owner.written_again(shard)
         decisive = next((each for each in verdicts if each.verdict not in _WRITTEN), verdicts[-1])
         await self._settle(shard, turns, at_hand, decisive)
 

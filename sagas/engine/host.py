@@ -510,6 +510,12 @@ class Host:
         for channel, reply in effects.replies:
             self._run_errand(self._reply(channel, reply))
 
+    def written_again(self, shard: Shard) -> None:
+        """The store had lost messages and timers of it: whoever looked meanwhile must look again."""
+        self._relay.want(shard)
+        shard.due_by(self._clock.now_ms())
+        self._timer_wanted.set()
+
     async def redo(self, shard: Shard, written: Written, ids: frozenset[str]) -> None:
         """A run wanted to end while newer mail for it waits: load it again, with that mail; the rest is sent again."""
         if shard.export is not None:

@@ -263,7 +263,6 @@ def test_a_parent_and_its_child_outlive_their_hosts(durable: World) -> None:
         parent = await durable.client.start(reports, "survives", id="parent")
         await durable.until_event(parent, "ChildStarted")
         await durable.reopen(reports, Waits, refuses, book)
-        await durable.until_waiting(durable.client.get("waits"), "message")
         await durable.client.get("waits").signal("tell", "still here")
         assert await durable.again(parent).result() == "it returned"
 

@@ -67,6 +67,9 @@ class Owner:
     async def redo(self, shard: Shard, written: Written, ids: frozenset[str]) -> None:
         self._tell(f"redo {sorted(ids)}", shard, written)
 
+    def written_again(self, shard: Shard) -> None:
+        self._tell("written again", shard, [])
+
     def lose(self, shard: Shard, why: str) -> None:
         self._tell("lose", shard, [])
 

@@ -47,9 +47,20 @@ class _Walk:
                     self.play(block, scope)
                 except _Refused as refused:
                     self.trail.append(f"caught {refused}")
+            case "child", [_, _, list(block)]:
+                self.child(block)
             case "both", [list(one), list(two)]:
                 self.play(one, scope)
                 self.play(two, scope)
+
+    def child(self, block: Program) -> None:
+        """A saga of its own: a scope around it undoes nothing of it, and one that fails has nothing to tell."""
+        before = list(self.trail)
+        try:
+            self.play(block, None)
+        except _Refused:
+            self.trail = before
+            raise
 
     def scope(self, block: Program, outer: list[str] | None) -> None:
         members: list[str] = []

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sagas
-from sagas import Rejected, Retry, activity, compensating, saga, signal, wait_until
+from sagas import Rejected, Retry, SagaFailed, activity, compensating, saga, signal, wait_until
 from tests.simulation.ledger import Ledger
 
 Program = list[list[Any]]
 """Operations: ["step", what, failures, seconds], ["undoable", what, failures, seconds], ["refused", what],
 ["sleep", seconds], ["signals", count in all], ["scope", parallel, program], ["try", program],
-["both", program, program]."""
+["both", program, program], ["child", what, on_parent_close, program]."""
 
 ledger: contextvars.ContextVar[Ledger] = contextvars.ContextVar("ledger")
 
@@ -29,7 +29,7 @@ QUICK = Retry(initial=0.2, max_interval=2, jitter=0.5)
 async def _work(what: str, failures: int, seconds: float) -> str:
     step = sagas.step()
     await asyncio.sleep(seconds)
-    ledger.get().act(step.saga_id, what, step.idempotency_key)
+    ledger.get().act(root_of(step.saga_id), what, step.idempotency_key)
     if step.attempt <= failures:
         raise ConnectionError(f"{what}: the reply was lost")  # after the effect: the worst place
     return what
@@ -51,7 +51,7 @@ async def undo(result: str | None, what: str, failures: int, seconds: float) -> 
     assert step.undo_of is not None
     assert result in (None, what)
     await asyncio.sleep(seconds)
-    ledger.get().undo(step.saga_id, step.idempotency_key, step.undo_of)
+    ledger.get().undo(root_of(step.saga_id), step.idempotency_key, step.undo_of)
     if step.attempt <= failures:
         raise ConnectionError(f"undo {what}: the reply was lost")
 
@@ -59,6 +59,11 @@ async def undo(result: str | None, what: str, failures: int, seconds: float) -> 
 @activity(retry=QUICK)
 async def refuse(what: str) -> None:
     raise Rejected(what)
+
+
+def root_of(id: str) -> str:
+    """The saga of a family that a client has started."""
+    return id.partition("/")[0]
 
 
 @saga
@@ -109,6 +114,13 @@ class Play:
     async def op_both(self, one: Program, two: Program) -> None:
         await asyncio.gather(self.play(one), self.play(two))
 
+    async def op_child(self, what: str, on_parent_close: Any, program: Program) -> None:
+        child = sagas.child(Play, program, id=f"{sagas.info().id}/{what}", on_parent_close=on_parent_close)
+        try:
+            self.trail += await child
+        except SagaFailed as error:
+            raise Rejected(error.message) from error
+
 
 def random_program(dice: random.Random) -> Program:
     """A program of up to about twenty operations."""
@@ -124,27 +136,31 @@ def signals_in(program: Program) -> int:
     return most
 
 
-def _block(dice: random.Random, depth: int, *, may_fail: bool) -> Program:
-    return [_operation(dice, depth, may_fail) for _ in range(dice.randint(1, 4))]
+def _block(dice: random.Random, depth: int, *, may_fail: bool, hears: bool = True) -> Program:
+    return [_operation(dice, depth, may_fail, hears) for _ in range(dice.randint(1, 4))]
 
 
-def _operation(dice: random.Random, depth: int, may_fail: bool) -> list[Any]:
+def _operation(dice: random.Random, depth: int, may_fail: bool, hears: bool) -> list[Any]:
     what = f"w{dice.randrange(10**9)}"
-    kinds = ["step", "undoable", "undoable", "sleep", "signals"]
-    match dice.choice([*kinds, "scope", "scope", "try", "both"] if depth else kinds):
+    kinds = ["step", "undoable", "undoable", "sleep", *(["signals"] if hears else [])]
+    match dice.choice([*kinds, "scope", "scope", "try", "both", "child"] if depth else kinds):
         case "sleep":
             return ["sleep", dice.choice([0, 0.001, 0.3, 5, 40])]
         case "signals":
             return ["signals", dice.randint(1, 4)]
         case "scope":
-            block = _block(dice, depth - 1, may_fail=may_fail)
+            block = _block(dice, depth - 1, may_fail=may_fail, hears=hears)
             if may_fail and dice.random() < 0.4:
                 block.append(["refused", what])
             return ["scope", dice.random() < 0.3, block]
         case "try":
-            return ["try", _block(dice, depth - 1, may_fail=may_fail)]
+            return ["try", _block(dice, depth - 1, may_fail=may_fail, hears=hears)]
         case "both":
             # Neither side may fail: how far the other one came by then would be timing.
-            return ["both", *(_block(dice, depth - 1, may_fail=False) for _ in range(2))]
+            return ["both", *(_block(dice, depth - 1, may_fail=False, hears=hears) for _ in range(2))]
+        case "child":
+            # Nobody tells a child anything.
+            policy = dice.choice(["terminate", "cancel", "abandon"])
+            return ["child", what, policy, _block(dice, depth - 1, may_fail=may_fail, hears=False)]
         case kind:
             return [kind, what, dice.choice([0, 0, 0, 1, 2]), dice.choice([0.0, 0.01, 0.5, 3.0])]

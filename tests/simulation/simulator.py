@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sagas.client import Client
 from sagas.engine.attempt import AttemptRunner
+from sagas.engine.envelope import Envelope
 from sagas.engine.executor import InProcessExecutor
 from sagas.engine.host import Host, HostSettings
 from sagas.errors import SagaAlreadyStarted, SagaCancelled, SagaClosed, SagaFailed, StoreUnavailable
@@ -23,6 +24,7 @@ from sagas.kernel.events import (
     CompensationScheduled,
     CompensationStarted,
     Event,
+    RunTerminated,
     SignalReceived,
     StepCompleted,
     decode_chunk,
@@ -37,7 +39,7 @@ from sagas.store.port import Status
 from tests.simulation.faulty_store import Faults, FaultyStore
 from tests.simulation.ledger import Ledger
 from tests.simulation.oracle import expected
-from tests.simulation.programs import Play, Program, act, do, ledger, random_program, refuse, signals_in
+from tests.simulation.programs import Play, Program, act, do, ledger, random_program, refuse, root_of, signals_in
 from tests.simulation.time_skipping import LoopClock, run
 
 END_S = 900.0
@@ -95,6 +97,8 @@ class Simulation:
         await self.fleet.stop_all()
         for case in self.cases:
             await self._check(case)
+        for id in self._ids():
+            self._check_undos(id, self.history(id))
         self._check_leftovers()
 
     # --- what clients do
@@ -142,10 +146,16 @@ class Simulation:
         await self.store.settle()
         await self.fleet.grow()
         deadline = asyncio.get_running_loop().time() + END_S
-        while open_ids := [case.id for case in self.cases if self._status(case.id) is Status.RUNNING]:
+        while open_ids := [id for id in self._ids() if self._status(id) is Status.RUNNING]:
             if asyncio.get_running_loop().time() > deadline:
                 raise Broken(f"seed {self.seed}: {open_ids} never end: {[self._stand(id) for id in open_ids]}")
             await asyncio.sleep(1)
+
+    def _ids(self) -> list[str]:
+        """Of all there are, and of those that are on their way: the cases, and their children."""
+        known = {id for shard in self.store._shards for id in (*shard.heads, *shard.admitted)}
+        sent = {Envelope.decode(each.body).target for shard in self.store._shards for each in shard.outbox.values()}
+        return sorted({case.id for case in self.cases} | known | sent)
 
     def _shard(self, id: str) -> MemoryShard:
         return self.store._shard(id)
@@ -177,7 +187,6 @@ class Simulation:
         elif not case.cancels:
             raise Broken(f"seed {self.seed}, {case.id}: cancelled by nobody")
         self._check_signals(case, history)
-        self._check_undos(case, history)
 
     async def _ended(self, case: Case) -> object:
         try:
@@ -188,38 +197,43 @@ class Simulation:
             return "cancelled"
 
     def _expect(self, case: Case, what: str, found: object, wanted: object) -> None:
+        self._hold(f"{case.id}: {what}", found, wanted, case.program)
+
+    def _hold(self, what: str, found: object, wanted: object, program: object = "") -> None:
         if found != wanted:
-            raise Broken(f"seed {self.seed}, {case.id}: {what} is {found}, must be {wanted}; {case.program}")
+            raise Broken(f"seed {self.seed}, {what} is {found}, must be {wanted}; {program}")
 
     def _check_signals(self, case: Case, history: list[Event]) -> None:
         recorded = Counter(event.message_id for event in history if isinstance(event, SignalReceived))
         for message_id in case.acknowledged:
             self._expect(case, f"times signal {message_id} is recorded", recorded[message_id], 1)
 
-    def _check_undos(self, case: Case, history: list[Event]) -> None:
+    def _check_undos(self, id: str, history: list[Event]) -> None:
         """Each undo once, complete before its scope's end; of a done step, after its effect; newest first."""
-        run_id = decode_head(self._shard(case.id).heads[case.id]).run_id
+        run_id = decode_head(self._shard(id).heads[id]).run_id
+        if isinstance(history[-1], RunTerminated):
+            return
         done = {event.step for event in history if isinstance(event, StepCompleted)}
         scheduled = [event for event in history if isinstance(event, CompensationScheduled)]
         ended = {event.step for event in history if isinstance(event, CompensationCompleted)}
-        self._expect(case, "undos completed", ended, {event.step for event in scheduled})
-        self._expect(case, "undos of one action", len({event.undo_of for event in scheduled}), len(scheduled))
+        self._hold(f"{id}: undos completed", ended, {event.step for event in scheduled})
+        self._hold(f"{id}: undos of one action", len({event.undo_of for event in scheduled}), len(scheduled))
         for event in scheduled:
             key = f"{run_id}/{event.undo_of}"
-            self._expect(case, f"undo of {key}", self.ledger.undone.get(key), case.id)
+            self._hold(f"{id}: undo of {key}", self.ledger.undone.get(key), root_of(id))
             if event.undo_of in done:
-                self._expect(case, f"effect before the undo of {key}", key in self.ledger.done, True)
+                self._hold(f"{id}: effect before the undo of {key}", key in self.ledger.done, True)
         for scope, events in itertools.groupby(sorted(scheduled, key=lambda event: event.scope), lambda e: e.scope):
             order = [event.undo_of for event in events]
-            self._expect(case, f"order of undos in scope {scope}", order, sorted(order, reverse=True))
+            self._hold(f"{id}: order of undos in scope {scope}", order, sorted(order, reverse=True))
         opened = Counter(event.scope for event in history if isinstance(event, CompensationStarted))
         closed = Counter(event.scope for event in history if isinstance(event, CompensationEnded))
-        self._expect(case, "scopes that ended undoing", closed, opened)
+        self._hold(f"{id}: scopes that ended undoing", closed, opened)
 
     def _check_leftovers(self) -> None:
         for number, shard in enumerate(self.store._shards):
             left = (len(shard.mailbox), len(shard.timers), len(shard.busy), len(shard.steps), len(shard.admitted))
-            if any(left):
+            if any((*left, len(shard.outbox))):
                 raise Broken(f"seed {self.seed}: shard {number} keeps (mail, timers, busy, steps, admitted) {left}")
 
     def _check_invariant(self) -> None:
@@ -227,9 +241,10 @@ class Simulation:
         for shard in self.store._shards:
             mail = {mail.id for mail in shard.mailbox.after("0", 10**6)}
             due = {id for id, _ in shard.timers.upto(2**53, 10**6)[0]}
+            due |= {Envelope.decode(each.body).sender for each in shard.outbox.values()}
             for id, stored in shard.heads.items():
                 head = decode_head(stored)
-                waits = any(kind == "message" for kind, _, _ in head.waiting)
+                waits = any(kind in {"message", "child"} for kind, _, _ in head.waiting)
                 reachable = id in mail or id in due or id in shard.busy or waits or bool(head.parked)
                 if head.status is Status.RUNNING and not reachable:
                     raise Broken(f"seed {self.seed}: nothing will ever wake {id}: {head}")
