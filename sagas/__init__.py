@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sagas.errors import ArgumentMismatch as ArgumentMismatch
     from sagas.errors import CodecError as CodecError
     from sagas.errors import DefinitionError as DefinitionError
+    from sagas.errors import DeterminismWarning as DeterminismWarning
     from sagas.errors import HistoryError as HistoryError
     from sagas.errors import InvalidArgument as InvalidArgument
     from sagas.errors import NondeterminismError as NondeterminismError
@@ -92,6 +93,7 @@ _ORIGIN = {
         "ArgumentMismatch",
         "CodecError",
         "DefinitionError",
+        "DeterminismWarning",
         "HistoryError",
         "InvalidArgument",
         "NondeterminismError",

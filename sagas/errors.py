@@ -22,6 +22,10 @@ class DefinitionError(SagaError):
     """A saga, activity or handler is declared in a way that can never work: correct the declaration."""
 
 
+class DeterminismWarning(UserWarning):
+    """A saga does what may part its replay from its history; the warning names the line, and what to do instead."""
+
+
 class InvalidArgument(SagaError, ValueError):
     """A call was given a value it cannot accept (an id, a duration, a policy); nothing was sent or changed."""
 

@@ -42,7 +42,8 @@ UNWATCHED: dict[str, str] = {
     "random.SystemRandom": _BYTES,
     **{f"secrets.{name}": _BYTES for name in ("choice", "randbelow", "randbits", "token_bytes", "token_hex")},
     "secrets.token_urlsafe": _BYTES,
-    "asyncio.to_thread": _THREAD,
+    **dict.fromkeys(("threading.Thread", "threading.Timer"), _THREAD),
+    **{f"concurrent.futures.{pool}PoolExecutor": _THREAD for pool in ("Thread", "Process")},
     **dict.fromkeys(("open", "io.open", "os.open", "os.listdir", "os.scandir", "os.remove", "os.mkdir"), _FILE),
     "input": _INPUT,
     **{f"os.{name}": _PROCESS for name in ("system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp")},
@@ -57,6 +58,12 @@ UNWATCHED: dict[str, str] = {
     "sqlite3.connect": "a database: do I/O in an @activity",
 }
 """What only the source shows, or an audit event as well (``AUDITED``)."""
+
+BARE: dict[str, str] = {
+    "random.Random": _DICE,
+    **dict.fromkeys(("time.localtime", "time.gmtime", "time.ctime"), _CLOCK),
+}
+"""What is wrong only without arguments."""
 
 AUDITED: dict[str, str] = {
     **dict.fromkeys(("open", "os.listdir", "os.scandir", "os.mkdir", "os.remove", "os.rename", "os.rmdir"), _FILE),

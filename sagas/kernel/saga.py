@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from sagas.errors import Declared, DefinitionError, InvalidArgument, NondeterminismError, PayloadError
 from sagas.kernel.activity import definitions
+from sagas.kernel.definition import check_class, check_function
 from sagas.kernel.duration import END_MS, Duration, optional_ms
 from sagas.kernel.events import CONTINUOUS, EPISODES
 from sagas.kernel.handlers import Handler, Kind, handlers_of
@@ -123,6 +124,7 @@ class _Decorator:
             handlers=handlers_of(cls),
             **self._options,
         )
+        check_class(saga_type.name, cls, [handler.function for handler in saga_type.handlers.values()])
         setattr(cls, MARK, saga_type)
         definitions.append(cls)
         return cls
@@ -137,6 +139,7 @@ class _Decorator:
             module=function.__module__,
             **self._options,
         )
+        check_function(saga_type.name, function)
         made = SagaFunction(function, saga_type)
         definitions.append(made)
         return made

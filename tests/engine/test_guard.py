@@ -62,7 +62,7 @@ def parked_by(code: Callable[[], Any]) -> str:
     async def flow() -> None:
         async with compensating():
             await pay(1)
-            code()
+            code()  # sagas: unguarded
 
     run = Run(flow)
     run.start()
@@ -110,7 +110,7 @@ def test_caught_it_is_logged_and_every_replay_takes_the_same_way(caplog: pytest.
     @saga
     async def flow() -> str:
         try:
-            time.time()
+            called("time.time")()
         except sagas.DefinitionError as error:
             await pay(1)
             return str(error)
@@ -168,6 +168,33 @@ def test_what_the_library_and_python_do_in_its_name_passes(
     assert run.park == ""
     assert run.result == ["float", 1, True]
     assert {record.message for record in caplog.records} >= {"logged too"}
+
+
+class Salted:
+    """A codec with a nonce."""
+
+    name = "salted"
+
+    def encode(self, data: bytes, /) -> bytes:
+        return os.urandom(4) + data
+
+    def decode(self, data: bytes, /) -> bytes:
+        return data[4:]
+
+
+def test_a_codec_may_throw_dice_while_a_saga_runs() -> None:
+    @saga
+    async def flow() -> str:
+        return await pay(1)
+
+    sagas.use_codec(Salted())
+    try:
+        run = Run(flow)
+        run.start()
+        run.give(run.done("pay", "paid"))
+        assert run.result == "paid"
+    finally:
+        sagas.use_codec(None)
 
 
 def test_code_that_knows_better_passes_and_only_there() -> None:
