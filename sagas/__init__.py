@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from sagas.errors import StepError as StepError
     from sagas.errors import StoreUnavailable as StoreUnavailable
     from sagas.errors import UnsafeStore as UnsafeStore
+    from sagas.errors import UpdateFailed as UpdateFailed
+    from sagas.errors import UpdateRejected as UpdateRejected
     from sagas.handle import Handle as Handle
     from sagas.kernel.activity import activity as activity
     from sagas.kernel.attributes import set_attributes as set_attributes
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from sagas.kernel.flow import wait_until as wait_until
     from sagas.kernel.handlers import query as query
     from sagas.kernel.handlers import signal as signal
+    from sagas.kernel.handlers import update as update
     from sagas.kernel.outgoing import instance as instance
     from sagas.kernel.patching import patched as patched
     from sagas.kernel.resources import RayResources as RayResources
@@ -116,12 +119,14 @@ _ORIGIN = {
         "StepError",
         "StoreUnavailable",
         "UnsafeStore",
+        "UpdateFailed",
+        "UpdateRejected",
     ),
     "sagas.kernel.activity": ("activity",),
     "sagas.kernel.attributes": ("set_attributes",),
     "sagas.kernel.child": ("Child", "child"),
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
-    "sagas.kernel.handlers": ("query", "signal"),
+    "sagas.kernel.handlers": ("query", "signal", "update"),
     "sagas.kernel.outgoing": ("instance",),
     "sagas.kernel.patching": ("patched",),
     "sagas.kernel.resources": ("RayResources",),

@@ -29,6 +29,7 @@ from sagas.patience import Patience
 from sagas.payloads.sealing import opened_words
 from sagas.store.head import decode_head
 from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Store, Subscription
+from sagas.updating import UpdateCall, UpdateCalls
 
 QUERY_TIMEOUT_S = 10.0
 _ASK_AGAIN_S = 2.0
@@ -44,7 +45,8 @@ class Access:
     def __init__(self, store: Store, patience: Patience) -> None:
         self.store = store
         self._patience = patience
-        self._name = uuid.uuid4().hex
+        self._reply_to = f"rp:{uuid.uuid4().hex}"
+        self._updates = UpdateCalls(self.admit, self.history, patience)
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._replies: dict[str, asyncio.Future[Reply]] = {}
         self._subscriptions: dict[str, asyncio.Future[Subscription]] = {}
@@ -176,12 +178,11 @@ class Access:
 
     async def ask(self, id: str, name: str, args: bytes) -> bytes:
         """The encoded answer to a query. Raises: QueryFailed, SagaNotFound."""
-        channel = f"rp:{self._name}"
-        await self._subscribe(channel, self._on_reply)
+        await self._subscribe(self._reply_to, self._on_reply)
         try:
             async with asyncio.timeout(QUERY_TIMEOUT_S):
                 while True:
-                    reply = await self._ask_once(id, name, args, channel)
+                    reply = await self._ask_once(id, name, args)
                     if reply is not None:
                         break
         except TimeoutError:
@@ -192,8 +193,8 @@ class Access:
         assert reply.value is not None, "a reply is a value or an error"
         return reply.value
 
-    async def _ask_once(self, id: str, name: str, args: bytes, channel: str) -> Reply | None:
-        message = Query(message_id=new_message_id(None), name=name, args=args, reply_to=channel)
+    async def _ask_once(self, id: str, name: str, args: bytes) -> Reply | None:
+        message = Query(message_id=new_message_id(None), name=name, args=args, reply_to=self._reply_to)
         future = self._replies[message.message_id] = asyncio.get_running_loop().create_future()
         arrived = asyncio.Event()
         future.add_done_callback(lambda _: arrived.set())
@@ -212,8 +213,16 @@ class Access:
         finally:
             del self._replies[message.message_id]
 
+    async def update(self, id: str, run_id: str | None, call: UpdateCall, timeout: Duration | None) -> bytes:
+        """The encoded outcome of an update. Raises: as ``Handle.update`` does."""
+        limit_s = None if timeout is None else to_ms(timeout, "timeout") / 1000
+        until = None if limit_s is None else self._patience.now() + limit_s
+        await self._subscribe(self._reply_to, self._on_reply)
+        return await self._updates.call(id, run_id or "", call, self._reply_to, until)
+
     def _on_reply(self, payload: bytes) -> None:
         reply = Reply.decode(payload)
+        self._updates.heard(reply)
         future = self._replies.get(reply.message_id)
         if future is not None and not future.done():
             future.set_result(reply)
@@ -226,6 +235,7 @@ class Access:
             event.set()
 
     def _on_missed(self) -> None:
+        self._updates.missed()
         for event in (event for events in self._changed.values() for event in events):
             event.set()
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from sagas.errors import SagaCancelled, SagaFailed, SagaTerminated, SagaTimedOut
 from sagas.kernel.events import Event, RunCancelled, RunCompleted, RunFailed, RunTerminated, RunTimedOut
 from sagas.kernel.failure import Failure
+from sagas.kernel.state import RunState
 
 CLOSINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut, RunTerminated)
+
+
+def status_of(closing: Event) -> str:
+    """How the run stands that ended with this event."""
+    state = RunState()
+    state.evolve(closing)
+    return state.status.value
 
 
 def value_of(id: str, closing: Event) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, TypeVarTuple, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast, overload
 
 from sagas.access import Access
 from sagas.description import Description
@@ -16,8 +16,10 @@ from sagas.kernel.saga import SagaType
 from sagas.payloads import decode
 from sagas.store.port import Admission, Admitted
 from sagas.telemetry.caller import current_traceparent
+from sagas.updating import UpdateCall
 
 R = TypeVar("R")
+T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
@@ -55,6 +57,50 @@ class Handle(Generic[R]):
         value = await self._access.ask(self.id, name, handler_args(query, args))
         returns = Any if isinstance(query, str) else cast("Handler", getattr(query, MARK)).signature.returns
         return cast("R_co", decode(value, returns))
+
+    @overload
+    async def update(
+        self,
+        update: Callable[[Any, *Ts], Awaitable[T]],
+        *args: *Ts,
+        message_id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T: ...
+    @overload
+    async def update(
+        self,
+        update: Callable[[Any, *Ts], T],
+        *args: *Ts,
+        message_id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T: ...
+    @overload
+    async def update(
+        self, update: str, *args: Any, message_id: str | None = None, timeout: Duration | None = None
+    ) -> Any: ...
+    async def update(  # type: ignore[misc]  # mypy does not match *args: Any with *args: *Ts
+        self,
+        update: Callable[..., Any] | str,
+        *args: Any,
+        message_id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any:
+        """Send an update and wait for what its handler returns.
+
+        ``message_id``: the same id is one update, however often and from wherever it is sent; each sender gets its
+        outcome, also after a crash, and after the run has ended. Raises: UpdateRejected (by its validator, or because
+        there is no such update; nothing is left of it), UpdateFailed (its handler raised), SagaNotFound, SagaClosed
+        (also when the run ends before the update has), ArgumentMismatch, Overloaded, StoreUnavailable; TimeoutError
+        when ``timeout`` passes first (the update goes on: send it again with its id to wait on).
+        """
+        call = UpdateCall(
+            message_id=new_message_id(message_id),
+            name=handler_name(update, "update"),
+            args=handler_args(update, args),
+            trace=current_traceparent(),
+        )
+        value = await self._access.update(self.id, self.run_id, call, timeout)
+        return decode(value, Any if isinstance(update, str) else getattr(update, MARK).signature.returns)
 
     async def result(self, timeout: Duration | None = None) -> R:
         """Wait for the end of the run.

@@ -116,8 +116,39 @@ class ChildAnswer(Message):
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update(Message):
+    """Call an update handler; its outcome goes to the channel ``reply_to``."""
+
+    TAG: ClassVar[int] = 9
+    name: str
+    args: bytes
+    reply_to: str
+
+    @property
+    def update_id(self) -> str:
+        """Under which its outcome is recorded."""
+        return self.message_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateAsked(Message):
+    """What became of the update ``update_id``, which was sent to ``run_id``? One that nobody knows is taken now."""
+
+    TAG: ClassVar[int] = 10
+    update_id: str
+    run_id: str
+    name: str
+    args: bytes
+    reply_to: str
+
+
 _KINDS: dict[int, type[Message]] = {
-    kind.TAG: kind for kind in (Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported, ChildAnswer)
+    kind.TAG: kind
+    for kind in (
+        *(Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported),
+        *(Update, UpdateAsked, ChildAnswer),
+    )
 }
 
 
@@ -146,21 +177,33 @@ def decode_message(body: bytes) -> Message:
         raise HistoryError(f"a message of {len(body)} bytes is damaged: {error}") from error
 
 
+OPEN, RECORDED, REJECTED, CLOSED = "open", "recorded", "rejected", "closed"
+"""How an update stands, where the answer is no outcome: it goes on; its outcome is in the history of ``Reply.run_id``;
+its validator refused it (``error`` says why); the run ended without it (``error`` says how)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer to a query: an encoded value, or the error's (cause_type, message)."""
+    """The answer to a query or an update: an encoded value, or the error's (cause_type, message).
+
+    ``message_id`` is the query's, or the update's whoever asked. ``standing`` of an update: see OPEN.
+    """
 
     message_id: str
     value: bytes | None = None
     error: tuple[str, str] | None = None
+    standing: str = ""
+    run_id: str = ""
 
     def encode(self) -> bytes:
         """As published on the asker's channel."""
-        packed: bytes = msgpack.packb((self.message_id, self.value, self.error))
+        more = (self.standing, self.run_id) if self.standing else ()
+        packed: bytes = msgpack.packb((self.message_id, self.value, self.error, *more))
         return packed
 
     @classmethod
     def decode(cls, payload: bytes) -> Reply:
         """The typed form of a published reply."""
-        message_id, value, error = msgpack.unpackb(payload, use_list=False)
-        return cls(message_id=message_id, value=value, error=error)
+        message_id, value, error, *more = msgpack.unpackb(payload, use_list=False)
+        standing, run_id = more[:2] or ("", "")
+        return cls(message_id=message_id, value=value, error=error, standing=standing, run_id=run_id)

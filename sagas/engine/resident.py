@@ -7,7 +7,7 @@ Law: a transition is built from inputs alone and takes effect in memory at once;
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,20 @@ from compensations import Compensation, Outcome
 from sagas.engine.envelope import envelope_of
 from sagas.engine.family import end_of_child, farewells, is_for_another
 from sagas.engine.heads import head_of, index_changes, notice_of
-from sagas.engine.message import Cancel, ChildAnswer, Message, Pause, Query, Reply, Resume, Signal, Start, Terminate
+from sagas.engine.message import (
+    Cancel,
+    ChildAnswer,
+    Message,
+    Pause,
+    Query,
+    Reply,
+    Resume,
+    Signal,
+    Start,
+    Terminate,
+    Update,
+    UpdateAsked,
+)
 from sagas.engine.retrying import Park, RetryAt, after_failure, standing
 from sagas.engine.steps import (
     Attempt,
@@ -27,6 +40,7 @@ from sagas.engine.steps import (
     decode_attempts,
     encode_attempts,
 )
+from sagas.engine.updates import Updates
 from sagas.errors import CodecError, HistoryError, NondeterminismError, QueryFailed
 from sagas.kernel.activity import StepOptions
 from sagas.kernel.episode import Trail
@@ -184,6 +198,8 @@ class Resident:
         self._discard: list[str] = []
         self._sent: list[str] = []
         self._outbox: list[bytes] = []
+        self._updates = Updates()
+        self._rejected: Mapping[str, str] = {}  # updates of this turn that are not to be recorded
         self._notice = False
         self._admits = False
         self.unreadable = ""  # why its history cannot be read; its mail stays in the mailbox
@@ -206,6 +222,7 @@ class Resident:
             return
         self.attempts = decode_attempts(loaded.steps)
         self._rebuild(history)
+        self._updates.load(self._state)
         if self.closed:
             return
         for step, open_step in self._state.steps.items():
@@ -284,7 +301,8 @@ class Resident:
         now_ms = max(now_ms, self._state.last_ms)
         taken = self._take()
         self._mail, self._facts, self._discard, self._notice = [], [], [], False
-        self._sent, self._outbox = [], []
+        self._sent, self._outbox, self._rejected = [], [], {}
+        self._updates.begin()
         self._effects = Effects()
         queries: list[MailInput] = []
         retried = False
@@ -315,6 +333,9 @@ class Resident:
         events, drop = self._advance(now_ms, run)
         if events and self._state.closed:
             self._outbox += [envelope.encode() for envelope in farewells(self._state)]
+        self._effects.replies += self._updates.settle(events, self._rejected, self._state)
+        self._mail += self._updates.mail
+        self._discard += self._updates.discard
         for query in queries:
             self._answer(query.message)  # type: ignore[arg-type]
         drop = drop or (self._instance is not None and self._instance.spoiled)
@@ -334,15 +355,16 @@ class Resident:
 
     def _refuse(self) -> Turn:
         """Without a readable history nothing can be applied: answer the queries, leave all else in the mailbox."""
-        queries = [each for each in self.inputs if isinstance(each, MailInput) and isinstance(each.message, Query)]
+        asked = [e for e in self.inputs if isinstance(e, MailInput) and isinstance(e.message, Query | UpdateAsked)]
         taken, self.inputs, self._effects = self.inputs, [], Effects()
-        for each in queries:
-            self._answer(each.message)  # type: ignore[arg-type]
+        for each in asked:
+            if isinstance(each.message, Query):  # an update is asked for again
+                self._answer(each.message)
         return Turn(
             None,
             self._effects,
-            tuple(each.entry for each in queries),
-            refused=tuple(i for i in taken if i not in queries),
+            tuple(each.entry for each in asked),
+            refused=tuple(i for i in taken if i not in asked),
         )
 
     def _take(self) -> list[Input]:
@@ -377,6 +399,7 @@ class Resident:
             return facts, True
         open_before = dict(state.steps)
         activation = self._instance.activate(facts, now_ms)
+        facts, self._rejected = list(activation.facts), activation.rejected
         if activation.park:
             state.evolve_all(facts)
             return [*facts, self._park(activation.park, now_ms)], True
@@ -384,6 +407,8 @@ class Resident:
             state.evolve_all(facts)
             self._blocked = activation.blocked
             return facts, True
+        if not (facts or activation.decisions or unapplied):  # updates that were rejected, and nothing else
+            return [], False
         self._unapplied = False
         self._follow(activation.decisions, open_before, now_ms)
         return [*facts, Activated(at_ms=now_ms), *activation.decisions], False
@@ -426,6 +451,8 @@ class Resident:
         message = mail.message
         if isinstance(message, Start):
             return self._on_start(mail, message, now_ms)
+        if isinstance(message, Update | UpdateAsked):
+            return self._on_update(mail.entry, message, now_ms)
         if self.closed:
             if self._state.started is not None:  # else its start cannot be read here, and a newer host needs this too
                 self._discard.append(mail.entry)
@@ -451,6 +478,15 @@ class Resident:
         if number in self._state.messages and not self._is_answered(number):  # the door's answer is still on its way
             self._facts.append(ChildStarted(number, at_ms=now_ms))
         self._facts.append(end_of_child(answer, now_ms))
+
+    def _on_update(self, entry: str, update: Update | UpdateAsked, now_ms: int) -> None:
+        if self._state.started is None and isinstance(update, Update):
+            return  # its start cannot be read here, and a newer host needs this too
+        taken = self._updates.take(entry, update, self._state, now_ms)
+        if isinstance(taken, Reply):
+            self._effects.replies.append((update.reply_to, taken))
+        else:
+            self._facts.append(taken)
 
     def _on_start(self, mail: MailInput, message: Start, now_ms: int) -> None:
         if not self.closed or message.run_id == self.run_id:

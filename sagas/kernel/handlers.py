@@ -5,23 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from sagas.errors import DefinitionError, InvalidArgument
 from sagas.payloads import Signature
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
 MARK = "__saga_handler__"
-Kind = Literal["signal", "query"]
+Kind = Literal["signal", "query", "update"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A method that takes messages of one name."""
+    """A method that takes messages of one name. ``validator``, of an update, may refuse them before they count."""
 
     kind: Kind
     name: str
     function: Callable[..., Any]
+    validator: Callable[..., Any] | None = None
 
     @property
     def signature(self) -> Signature:
@@ -43,6 +46,44 @@ def query(function: F, /) -> F:
     return _marked(function, "query")
 
 
+class UpdateMethod(Protocol[P, R_co]):
+    """What ``@update`` makes of a method: the method, and ``validator`` to declare its validator with."""
+
+    def __call__(self, saga: Any, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __get__(self, saga: None, owner: Any, /) -> UpdateMethod[P, R_co]: ...
+    @overload
+    def __get__(self, saga: object, owner: Any, /) -> Callable[P, R_co]: ...
+    def validator(self, function: Callable[Concatenate[Any, P], None], /) -> Callable[Concatenate[Any, P], None]:
+        """A ``def`` method of the same arguments that raises to reject an update; it may only read."""
+
+
+def update(function: Callable[Concatenate[Any, P], R_co], /) -> UpdateMethod[P, R_co]:
+    """A method that takes an update: ``def`` or ``async def``; its caller gets what it returns or raises.
+
+    ``@name.validator`` marks a ``def`` method of the same arguments that looks first: what it raises rejects the
+    update, which then leaves no history. Raises: DefinitionError.
+    """
+    declared: Any = _marked(function, "update")
+    declared.validator = lambda validator: _validating(declared, validator)
+    return cast("UpdateMethod[P, R_co]", declared)
+
+
+def _validating(function: Any, validator: F) -> F:
+    """Raises: DefinitionError where it could never work."""
+    name = f"validator {getattr(validator, '__qualname__', validator)!r} of update {function.__name__!r}"
+    if not inspect.isfunction(validator) or inspect.iscoroutinefunction(validator):
+        raise DefinitionError(f"{name} must be a plain def method: a validator only reads and never waits")
+    if _places(validator) != _places(function):
+        raise DefinitionError(f"{name} must take the arguments that the update takes")
+    setattr(function, MARK, replace(getattr(function, MARK), validator=validator))
+    return validator
+
+
+def _places(function: Callable[..., Any]) -> list[Any]:
+    return [each.kind for each in inspect.signature(function).parameters.values()]
+
+
 def _marked(function: F, kind: Kind) -> F:
     if not inspect.isfunction(function):
         raise DefinitionError(f"@{kind} goes on a method of a saga class, not on {function!r}")
@@ -62,6 +103,8 @@ def handlers_of(cls: type) -> dict[tuple[Kind, str], Handler]:
                 for key, overridden in found.items():
                     if overridden.function.__name__ == member.__name__:
                         found[key] = replace(overridden, function=member)
+                    elif overridden.validator is not None and overridden.validator.__name__ == member.__name__:
+                        found[key] = replace(overridden, validator=member)
     return found
 
 

@@ -14,8 +14,8 @@ import functools
 import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from sagas.errors import CodecError, NondeterminismError, QueryFailed, ReadOnlyError, SagaError
@@ -48,6 +48,8 @@ from sagas.kernel.events import (
     TimerCancelled,
     TimerFired,
     TimerSet,
+    UpdateAccepted,
+    UpdateReceived,
     same,
 )
 from sagas.kernel.failure import Failure, told
@@ -56,6 +58,7 @@ from sagas.kernel.refusals import Refused
 from sagas.kernel.reserved import DEADLINE, PASSED, START
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import RunState
+from sagas.kernel.updates import Received, Updates
 from sagas.payloads import encode
 from sagas.value import value
 
@@ -73,11 +76,15 @@ class Activation:
     """What came of an activation: the decisions; or, and then they are void, why the run cannot go on.
 
     ``park``: until somebody acts. ``blocked``: here, as a codec is missing; another host may have it.
+    ``facts`` are those to record: an update that was rejected (``rejected`` says why), or that came when the run had
+    ended, is not among them. Without facts and decisions there is nothing to record.
     """
 
     decisions: list[Event]
     park: str = ""
     blocked: str = ""
+    facts: Sequence[Event] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)  # message id -> reason
 
 
 Learn = Callable[["Activity[..., Any] | SagaType"], None]
@@ -100,7 +107,7 @@ class Instance:
         self.loop = InstanceLoop(self)  # type: ignore[abstract]
         self.replaying = False
         self._decisions: list[Event] = []
-        self.history_length = 0  # events before the decisions of this activation; the same in every replay
+        self.history_length = 0  # events up to the last fact that was applied; the same in every replay
         self._recorded: Sequence[Event] = ()
         self._position = 0  # index of the next event in the whole history, while replaying
         self._unapplied: list[Event] = []  # facts recorded while nothing ran (parked, paused, waiting for code)
@@ -123,6 +130,7 @@ class Instance:
         self._children: dict[int, Child[Any]] = {}
         self._scopes: dict[asyncio.Future[None], asyncio.Task[Any] | None] = {}  # open ones, and whom to cancel
         self._conditions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._updates: Updates | None = None  # since the first one came
 
     # --- the doors
 
@@ -132,15 +140,28 @@ class Instance:
         A result with ``park`` or ``blocked`` leaves this object unusable: the caller records the facts and drops it.
         """
         facts = list(facts)
-        self.history_length = self.state.events + len(facts)
+        self.history_length = self.state.events - len(self._unapplied)
+        if self._updates is not None:
+            self._updates.reset()
         self._run([*self._unapplied, *facts] if self._unapplied else facts, now_ms)
-        self._unapplied = []
         if isinstance(self._stop, CodecError):
-            return Activation([], blocked=str(self._stop))
+            return Activation([], blocked=str(self._stop), facts=facts)
         if self._stop is not None:
-            return Activation([], self._park_reason(self._stop))
+            return Activation([], self._park_reason(self._stop), facts=facts)
+        if self._updates is not None and self._updates.came:
+            return self._without_rejected(facts, now_ms)
+        self._unapplied = []
         self.state.evolve_all((*facts, Activated(at_ms=now_ms), *self._decisions))
-        return Activation(self._decisions)
+        return Activation(self._decisions, facts=facts)
+
+    def _without_rejected(self, facts: Sequence[Event], now_ms: int) -> Activation:
+        """The end of an activation to which updates had come."""
+        assert self._updates is not None, "they have come"
+        kept = self._updates.kept(facts)
+        if kept or self._unapplied or self._decisions:
+            self.state.evolve_all((*kept, Activated(at_ms=now_ms), *self._decisions))
+        self._unapplied = []
+        return Activation(self._decisions, facts=kept, rejected=self._updates.rejected)
 
     @classmethod
     def replay(cls, saga_type: SagaType, history: Sequence[Event], learn: Learn = _nothing) -> Instance:
@@ -266,6 +287,29 @@ class Instance:
     def random(self) -> random.Random:
         """The run's own dice. Made when first wanted: they take 2.5 KB, and millions of runs never throw them."""
         return random.Random(self.started.seed or self.started.run_id)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """User code that may only read runs within."""
+        self._read_only = True
+        try:
+            yield
+        finally:
+            self._read_only = False
+
+    def stop(self, error: BaseException) -> None:
+        """Void the activation: the run is to be parked with ``error`` as its reason."""
+        self._stop = self._stop or error
+
+    @property
+    def target(self) -> Any:
+        """The object of a class saga; None before it was made, and of a function."""
+        return self._object
+
+    def start_handler(self, coroutine: Coroutine[Any, Any, None], name: str, context: contextvars.Context) -> None:
+        """Run a message's handler as a task; the run does not return before it has ended."""
+        self._handlers = [task for task in self._handlers if not task.done()]
+        self._handlers.append(self.loop.create_task(coroutine, name=name, context=context))
 
     @property
     def has_unapplied(self) -> bool:
@@ -418,17 +462,19 @@ class Instance:
         with loop:
             try:
                 for fact in facts:
+                    self.history_length += 1
                     apply = _APPLY.get(type(fact))
                     if apply is not None and not self._closed:
                         apply(self, fact)
-                loop.run_until_idle(self._settled, self._stopped)
+                if self._updates is None or not self._updates.all_rejected(facts):  # else nothing is there to run
+                    loop.run_until_idle(self._settled, self._stopped)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: what one saga does never ends its host
                 self._stop = self._stop or error
 
     def _repeat(self, facts: Sequence[Event], now_ms: int, recorded: Sequence[Event], position: int) -> None:
-        self._recorded, self._position, self.history_length = recorded, position, position - 1
+        self._recorded, self._position, self.history_length = recorded, position, position - 1 - len(facts)
         self._run(facts, now_ms)
         if isinstance(self._stop, NondeterminismError | CodecError):
             raise self._stop
@@ -495,8 +541,7 @@ class Instance:
     async def _end_of(self, code: Code) -> Decision:
         try:
             result = encode(await code())
-            while open_handlers := [task for task in self._handlers if not task.done()]:
-                await asyncio.wait(open_handlers)
+            await self._finish_handlers()
         except asyncio.CancelledError as error:
             return self._early or RunFailed(Failure.of(error).row())
         except (Exception, SystemExit) as error:
@@ -504,6 +549,15 @@ class Instance:
                 await self.park(error)
             return RunFailed(Failure.of(error).row())
         return RunCompleted(result)
+
+    async def _finish_handlers(self) -> None:
+        """What came before the end is not cut short by it, nor left undone."""
+        if self._updates is not None:
+            self._updates.begin_now()
+        while open_handlers := [task for task in self._handlers if not task.done()]:
+            await asyncio.wait(open_handlers)
+            if self._updates is not None:
+                self._updates.begin_now()
 
     async def _leave_scopes(self) -> None:
         """What other tasks do in a block is undone before the run ends (``gather`` leaves them behind)."""
@@ -538,6 +592,12 @@ class Instance:
     def _begin(self) -> None:
         if self._may_begin is not None and not self._may_begin.done():
             self._may_begin.set_result(None)
+
+    def _update(self, fact: Received) -> None:
+        if self._updates is None:
+            self._updates = Updates(self)
+        recorded = self.replaying or any(fact is each for each in self._unapplied)
+        self._updates.take(fact, is_new=not recorded)
 
     def _fire(self, fact: TimerFired) -> None:
         if fact.timer == DEADLINE:
@@ -581,10 +641,7 @@ class Instance:
         context = contextvars.Context()
         code = functools.partial(handler.function, self._object, *args, **kwargs)
         if inspect.iscoroutinefunction(handler.function):
-            self._handlers = [task for task in self._handlers if not task.done()]
-            task = self._handle(fact, code)
-            self._handlers.append(self.loop.create_task(task, name=f"signal {fact.name}", context=context))
-            return None
+            return self.start_handler(self._handle(fact, code), f"signal {fact.name}", context)
         try:
             context.run(code)
         except Exception as error:
@@ -626,6 +683,8 @@ _APPLY: dict[type[Event], Callable[[Instance, Any], None]] = {
     RunStarted: Instance._start,
     CancelRequested: Instance._cancel,
     SignalReceived: Instance._signal,
+    UpdateReceived: Instance._update,
+    UpdateAccepted: Instance._update,
     TimerFired: Instance._fire,
     StepCompleted: Instance._settle,
     StepFailed: Instance._settle,

@@ -53,6 +53,11 @@ from sagas.kernel.events import (
     TimerCancelled,
     TimerFired,
     TimerSet,
+    UpdateAccepted,
+    UpdateCompleted,
+    UpdateFailed,
+    UpdateReceived,
+    UpdateRefused,
 )
 from sagas.kernel.reserved import DEADLINE, reserved_timers
 
@@ -71,6 +76,7 @@ class Status(enum.StrEnum):
 OpenStep = StepScheduled | CompensationScheduled
 Letter = MessageSent | ChildScheduled
 """What leaves through the outbox, and is answered by the door of another instance."""
+OpenUpdate = UpdateReceived | UpdateAccepted
 
 
 @dataclass(slots=True)
@@ -94,6 +100,7 @@ class RunState:
     children: dict[int, ChildScheduled] = field(default_factory=dict)  # that have not ended
     orphans: tuple[ChildScheduled, ...] = ()  # those of the children that the end of the run concerns
     dead_letters: list[SignalDeadLettered] = field(default_factory=list)
+    updates: dict[str, OpenUpdate | None] = field(default_factory=dict)  # by message id; None: its outcome is recorded
     cancel_reason: str | None = None
     lifts: int = 0  # resumes and cancels so far: what a parked run is moved by
     episode: Episode = field(default_factory=Episode)
@@ -286,6 +293,15 @@ def _signalled(state: RunState, event: SignalReceived) -> None:
     state.episode = state.episode.joined(event.trace)
 
 
+def _updated(state: RunState, event: OpenUpdate) -> None:
+    state.updates[event.message_id] = event
+    state.episode = state.episode.joined(event.trace)
+
+
+def _update_decided(state: RunState, event: UpdateCompleted | UpdateFailed | UpdateRefused) -> None:
+    state.updates[event.message_id] = None
+
+
 def _cancel_requested(state: RunState, event: CancelRequested) -> None:
     state.lifts += 1
     if state.cancel_reason is None:
@@ -341,6 +357,11 @@ _FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
     ChildCompleted: _child_ended,
     ChildFailed: _child_ended,
     SignalReceived: _signalled,
+    UpdateReceived: _updated,
+    UpdateAccepted: _updated,
+    UpdateCompleted: _update_decided,
+    UpdateFailed: _update_decided,
+    UpdateRefused: _update_decided,
     CancelRequested: _cancel_requested,
     Parked: _parked,
     Resumed: _resumed,

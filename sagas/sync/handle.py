@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, TypeVarTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
 from sagas.description import Description
 from sagas.engine.message import Message
@@ -14,6 +14,7 @@ from sagas.store.port import Admitted
 from sagas.sync.thread import ClientThread
 
 R = TypeVar("R")
+T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
@@ -34,6 +35,36 @@ class SyncHandle(Generic[R]):
     def query(self, query: Callable[[Any, *Ts], R_co] | str, *args: *Ts) -> R_co:
         """Ask a query of the instance's present state (of an ended one, its last)."""
         return self._call(lambda: self._handle.query(query, *args))
+
+    @overload
+    def update(
+        self,
+        update: Callable[[Any, *Ts], Awaitable[T]],
+        *args: *Ts,
+        message_id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T: ...
+    @overload
+    def update(
+        self,
+        update: Callable[[Any, *Ts], T],
+        *args: *Ts,
+        message_id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> T: ...
+    @overload
+    def update(
+        self, update: str, *args: Any, message_id: str | None = None, timeout: Duration | None = None
+    ) -> Any: ...
+    def update(  # type: ignore[misc]  # mypy does not match *args: Any with *args: *Ts
+        self,
+        update: Callable[..., Any] | str,
+        *args: Any,
+        message_id: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Any:
+        """Send an update and wait for what its handler returns, or raises."""
+        return self._call(lambda: self._handle.update(update, *args, message_id=message_id, timeout=timeout))
 
     def result(self, timeout: Duration | None = None) -> R:
         """Wait for the end of the run: its result, or the error that says how it ended."""

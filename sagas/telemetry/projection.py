@@ -40,6 +40,11 @@ from sagas.kernel.events import (
     TimerCancelled,
     TimerFired,
     TimerSet,
+    UpdateAccepted,
+    UpdateCompleted,
+    UpdateFailed,
+    UpdateReceived,
+    UpdateRefused,
 )
 from sagas.kernel.failure import Failure
 from sagas.kernel.reserved import DEADLINE, START
@@ -195,6 +200,25 @@ def _signal(within: EpisodeSpans, event: SignalReceived, index: int) -> Span:
     return within.instant(Kind.MESSAGE, index, f"signal {event.name}", event, attributes, links=links)
 
 
+def _update(within: EpisodeSpans, event: UpdateAccepted | UpdateReceived, index: int) -> Span:
+    sender = parse_traceparent(event.trace)
+    links = () if sender is None else (within.sender_link(sender),)
+    attributes = {"saga.update": event.name, "saga.message_id": event.message_id}
+    return within.instant(Kind.MESSAGE, index, f"update {event.name}", event, attributes, links=links)
+
+
+def _outcome(within: EpisodeSpans, event: UpdateCompleted | UpdateFailed | UpdateRefused, index: int) -> Span:
+    attributes = {"saga.message_id": event.message_id}
+    match event:
+        case UpdateCompleted():
+            return within.instant(Kind.MESSAGE, index, "update completed", event, attributes)
+        case UpdateFailed():
+            error = words(Failure.from_row(event.failure))
+            return within.instant(Kind.MESSAGE, index, "update failed", event, attributes, error=error)
+        case UpdateRefused():
+            return within.instant(Kind.MESSAGE, index, "update rejected", event, attributes, error=event.reason)
+
+
 def _dead_letter(within: EpisodeSpans, event: SignalDeadLettered, index: int) -> Span:
     attributes = {"saga.signal": event.name, "saga.message_id": event.message_id}
     return within.instant(Kind.MESSAGE, index, f"dead letter {event.name}", event, attributes, error=event.reason)
@@ -259,6 +283,11 @@ _ENDED: dict[type[Event], Callable[[EpisodeSpans, Any, Trail], Iterable[Span]]] 
 _INSTANTS: dict[type[Event], Callable[[EpisodeSpans, Any, int], Span]] = {
     SignalReceived: _signal,
     SignalDeadLettered: _dead_letter,
+    UpdateReceived: _update,
+    UpdateAccepted: _update,
+    UpdateCompleted: _outcome,
+    UpdateFailed: _outcome,
+    UpdateRefused: _outcome,
     CancelRequested: _cancel,
     ChildCompleted: _child_completed,
     ChildFailed: _child_failed,

@@ -28,6 +28,7 @@ from sagas.kernel.events import (
     StepScheduled,
     TimerFired,
     TimerSet,
+    UpdateReceived,
     decode_chunk,
     encode_chunk,
 )
@@ -51,6 +52,7 @@ class Run:
         self.history: list[Event] = []
         self.now_ms = START_MS
         self.park = ""
+        self.rejected: dict[str, str] = {}  # of the last activation
         Run.live.append(self)
         self._started = RunStarted("id-1", run_id, self.type.name, self.type.arguments.encode(args, {}))
 
@@ -64,6 +66,11 @@ class Run:
         facts = tuple(replace(fact, at_ms=self.now_ms) for fact in facts)
         activation = self.instance.activate(facts, self.now_ms)
         self.park = activation.park
+        self.rejected = dict(activation.rejected)
+        facts = tuple(activation.facts)
+        if self.rejected and not (facts or activation.decisions):
+            self.replayed().evict()
+            return []
         recorded = [*facts, Parked(self.park)] if self.park else [*facts, Activated(), *activation.decisions]
         # As through a store: a chunk carries one time for all of its events.
         self.history += decode_chunk(encode_chunk(recorded, self.now_ms))
@@ -120,6 +127,10 @@ class Run:
 
     def signal(self, handler: Any, *args: Any, message_id: str = "m") -> Event:
         return SignalReceived(message_id, handler_name(handler, "signal"), handler_args(handler, args))
+
+    def update(self, handler: Any, *args: Any, message_id: str = "u") -> Event:
+        name = handler if isinstance(handler, str) else handler_name(handler, "update")
+        return UpdateReceived(message_id, name, handler_args(handler, args))
 
     def cancel(self, reason: str = "enough") -> Event:
         return CancelRequested(reason)

@@ -33,6 +33,11 @@ from sagas.kernel.events import (
     TimerCancelled,
     TimerFired,
     TimerSet,
+    UpdateAccepted,
+    UpdateCompleted,
+    UpdateFailed,
+    UpdateReceived,
+    UpdateRefused,
 )
 from sagas.kernel.state import RunState
 from sagas.telemetry import Kind
@@ -41,6 +46,7 @@ from sagas.telemetry.trace import Traces, traces_of
 INSTANTS: dict[type[Event], Kind] = {
     SignalReceived: Kind.MESSAGE,
     SignalDeadLettered: Kind.MESSAGE,
+    **dict.fromkeys((UpdateReceived, UpdateAccepted, UpdateCompleted, UpdateFailed, UpdateRefused), Kind.MESSAGE),
     CancelRequested: Kind.MESSAGE,
     ChildCompleted: Kind.MESSAGE,
     ChildFailed: Kind.MESSAGE,

@@ -22,6 +22,7 @@ from sagas import (
     query,
     saga,
     signal,
+    update,
 )
 
 
@@ -88,6 +89,18 @@ class Subscription:
     def is_cancelled(self) -> bool:
         return self.cancelled
 
+    @update
+    async def change_plan(self, plan: str, *, fast: bool = False) -> int:
+        return len(plan) + fast
+
+    @change_plan.validator
+    def check_plan(self, plan: str, *, fast: bool = False) -> None:
+        assert_type(self.rename(plan), bool)
+
+    @update
+    def rename(self, name: str) -> bool:
+        return bool(name)
+
 
 @saga
 async def tidy_up(user_id: str) -> None:
@@ -119,6 +132,9 @@ async def use(client: Client) -> None:
     await handle.signal(Subscription.cancel, "no longer needed", message_id="m1")
     await handle.signal("cancel", "by name")
     assert_type(await handle.query(Subscription.is_cancelled), bool)
+    assert_type(await handle.update(Subscription.change_plan, "pro", message_id="m1", timeout=5), int)
+    assert_type(await handle.update(Subscription.rename, "n"), bool)
+    await handle.update("rename", "by name", timeout=timedelta(seconds=5))
     assert_type(await handle.result(timeout=5), int)
     assert_type(await client.execute(book, "u1", 5), str)
     assert_type(await client.execute(book, "u1"), str)
@@ -133,6 +149,8 @@ def use_sync() -> None:
         handle.signal(Subscription.cancel, "no longer needed", message_id="m1")
         handle.signal("cancel", "by name")
         assert_type(handle.query(Subscription.is_cancelled), bool)
+        assert_type(handle.update(Subscription.change_plan, "pro", message_id="m1", timeout=5), int)
+        assert_type(handle.update(Subscription.rename, "n"), bool)
         assert_type(handle.result(timeout=5), int)
         assert_type(handle.describe(), Description)
         assert_type(client.execute(book, "u1", 5), str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sagas
-from sagas import Client, SyncClient, activity, saga, signal
+from sagas import Client, SyncClient, activity, saga, signal, update
 
 
 @activity
@@ -34,6 +34,13 @@ class Subscription:
     @signal
     def cancel(self, reason: str) -> None: ...
 
+    @update
+    async def change_plan(self, plan: str) -> int:
+        return len(plan)
+
+    @change_plan.validator  # E: arg-type
+    def check_plan(self, plan: int) -> None: ...
+
 
 @saga
 async def tidy_up() -> None:
@@ -60,6 +67,9 @@ async def use(client: Client) -> None:
     await client.start(book, 5)  # E: arg-type
     handle = await client.start(Subscription, "u1")
     await handle.signal(Subscription.cancel, 5)  # E: arg-type
+    await handle.update(Subscription.change_plan, 5)  # E: arg-type
+    await handle.update(Subscription.change_plan)  # E: arg-type
+    _changed: str = await handle.update(Subscription.change_plan, "pro")  # E: assignment
     _text: str = await handle.result()  # E: assignment
 
 

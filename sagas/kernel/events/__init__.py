@@ -49,6 +49,7 @@ from sagas.kernel.events.run import (
 )
 from sagas.kernel.events.step import StepCancelRequested, StepCompleted, StepFailed, StepScheduled
 from sagas.kernel.events.timer import TimerCancelled, TimerFired, TimerSet
+from sagas.kernel.events.update import UpdateAccepted, UpdateCompleted, UpdateFailed, UpdateReceived, UpdateRefused
 
 __all__ = [
     "ABANDON_CHILD",
@@ -100,6 +101,11 @@ __all__ = [
     "TimerCancelled",
     "TimerFired",
     "TimerSet",
+    "UpdateAccepted",
+    "UpdateCompleted",
+    "UpdateFailed",
+    "UpdateReceived",
+    "UpdateRefused",
     "decode_chunk",
     "decode_histories",
     "encode_chunk",
