@@ -69,7 +69,7 @@ async def use(client: Client) -> None:
     await handle.signal(Subscription.cancel, 5)  # E: arg-type
     await handle.update(Subscription.change_plan, 5)  # E: arg-type
     await handle.update(Subscription.change_plan)  # E: arg-type
-    _changed: str = await handle.update(Subscription.change_plan, "pro")  # E: assignment
+    _changed: str = await handle.update(Subscription.change_plan, "pro")  # E: arg-type
     _text: str = await handle.result()  # E: assignment
 
 
