@@ -300,10 +300,7 @@ class Resident:
             return self._refuse()
         now_ms = max(now_ms, self._state.last_ms)
         taken = self._take()
-        self._mail, self._facts, self._discard, self._notice = [], [], [], False
-        self._sent, self._outbox, self._rejected = [], [], {}
-        self._updates.begin()
-        self._effects = Effects()
+        self._begin()
         queries: list[MailInput] = []
         retried = False
         for each in taken:
@@ -333,9 +330,7 @@ class Resident:
         events, drop = self._advance(now_ms, run)
         if events and self._state.closed:
             self._outbox += [envelope.encode() for envelope in farewells(self._state)]
-        self._effects.replies += self._updates.settle(events, self._rejected, self._state)
-        self._mail += self._updates.mail
-        self._discard += self._updates.discard
+        self._settle_updates(events)
         for query in queries:
             self._answer(query.message)  # type: ignore[arg-type]
         drop = drop or (self._instance is not None and self._instance.spoiled)
@@ -352,6 +347,19 @@ class Resident:
             inputs=tuple(taken),
             drop=drop,
         )
+
+    def _begin(self) -> None:
+        """Nothing of the turn before is left."""
+        self._mail, self._facts, self._discard, self._notice = [], [], [], False
+        self._sent, self._outbox, self._rejected = [], [], {}
+        self._updates.begin()
+        self._effects = Effects()
+
+    def _settle_updates(self, events: Sequence[Event]) -> None:
+        """Which of their mail was applied is known only now, and who has an answer."""
+        self._effects.replies += self._updates.settle(events, self._rejected, self._state)
+        self._mail += self._updates.mail
+        self._discard += self._updates.discard
 
     def _refuse(self) -> Turn:
         """Without a readable history nothing can be applied: answer the queries, leave all else in the mailbox."""
