@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sagas.client import Client as Client
     from sagas.cluster import up as up
     from sagas.connection import connect as connect
+    from sagas.deleting import Erasure as Erasure
     from sagas.description import Description as Description
     from sagas.embedded import embedded as embedded
     from sagas.engine.context import heartbeat as heartbeat
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from sagas.errors import SagaFailed as SagaFailed
     from sagas.errors import SagaNotFound as SagaNotFound
     from sagas.errors import SagaParked as SagaParked
+    from sagas.errors import SagaRunning as SagaRunning
     from sagas.errors import SagaTerminated as SagaTerminated
     from sagas.errors import SagaTimedOut as SagaTimedOut
     from sagas.errors import StepError as StepError
@@ -88,6 +90,7 @@ _ORIGIN = {
     "sagas.cluster": ("up",),
     "sagas.connection": ("connect",),
     "sagas.description": ("Description",),
+    "sagas.deleting": ("Erasure",),
     "sagas.embedded": ("embedded",),
     "sagas.engine.context": ("heartbeat", "step"),
     "sagas.errors": (
@@ -114,6 +117,7 @@ _ORIGIN = {
         "SagaFailed",
         "SagaNotFound",
         "SagaParked",
+        "SagaRunning",
         "SagaTerminated",
         "SagaTimedOut",
         "StepError",

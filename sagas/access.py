@@ -95,7 +95,7 @@ class Access:
 
     async def head(self, id: str, run_id: str | None = None) -> Head:
         """The head, waiting for a run that is admitted but not applied by any host yet."""
-        async with self._watching(id) as changed:
+        async with self.watching(id) as changed:
             while True:
                 changed.clear()
                 head = await self._known(id, run_id)
@@ -142,7 +142,7 @@ class Access:
         limit_s = None if timeout is None else to_ms(timeout, "timeout") / 1000
         until = None if limit_s is None else self._patience.now() + limit_s
         again_s = _ASK_AGAIN_S
-        async with self._watching(id) as changed:
+        async with self.watching(id) as changed:
             while True:
                 changed.clear()
                 ended = await self._ended(id, run_id)
@@ -227,7 +227,12 @@ class Access:
         if future is not None and not future.done():
             future.set_result(reply)
 
-    def _watching(self, id: str) -> _Watch:
+    async def settle(self, changed: asyncio.Event, again_s: float) -> None:
+        """Wait for what is on its way already, as this client's patience does."""
+        await self._patience.settle(changed, again_s)
+
+    def watching(self, id: str) -> _Watch:
+        """An event that is set when a run of the instance has ended, parked or gone."""
         return _Watch(self, id)
 
     def _on_notice(self, payload: bytes) -> None:

@@ -6,12 +6,14 @@ call whose answer was lost can be sent again and is taken once.
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
 from sagas.access import Access
+from sagas.deleting import Erasure, delete, erase
 from sagas.description import Description, describe_stored
 from sagas.engine.message import Signal, Start, Terminate, encode_message
 from sagas.errors import InvalidArgument
@@ -210,6 +212,17 @@ class Client:
     async def count(self, query: str = "") -> int:
         """How many instances match."""
         return sum([len(page) async for page in self._pages(query)])
+
+    async def erase(self, query: str) -> Erasure:
+        """Delete every instance that matches and has ended; says which, and which still run and therefore stay.
+
+        A query finds an instance by its latest run; its earlier runs go with it. Raises: InvalidArgument for a query
+        that finds everything; what ``Handle.delete`` raises.
+        """
+        if not query.strip():
+            raise InvalidArgument("say what is to be erased, as in erase(\"attributes.customer = 'ada'\")")
+        found = [each.id async for page in self._pages(query) for each in page]
+        return await erase(dict.fromkeys(found), functools.partial(delete, self._access))
 
     @property
     def access(self) -> Access:

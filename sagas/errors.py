@@ -117,6 +117,18 @@ class SagaClosed(SagaError):
         return f"saga {self.id!r} has ended ({self.status}): start a new run with this id, or read its result()"
 
 
+class SagaRunning(SagaError):
+    """The instance goes on, and only one that has ended can be deleted. Attributes: ``id``, ``run_id``."""
+
+    def __init__(self, id: str, run_id: str = "") -> None:
+        super().__init__(id, run_id)
+        self.id = id
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"saga {self.id!r} has not ended (run {self.run_id}): cancel() or terminate() it first, then delete() it"
+
+
 class SagaAlreadyStarted(SagaError):
     """A run with this id exists and the policies forbid another. Attributes: ``id``, ``run_id``, ``status``."""
 

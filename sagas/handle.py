@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast, overload
 
 from sagas.access import Access
+from sagas.deleting import delete
 from sagas.description import Description
 from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
 from sagas.ids import new_message_id
@@ -134,6 +135,14 @@ class Handle(Generic[R]):
     async def history(self) -> list[Event]:
         """Every event of the run so far. Raises: SagaNotFound, HistoryError."""
         return await self._access.history(self.id, self.run_id)
+
+    async def delete(self) -> None:
+        """Remove the instance, which must have ended, for good: every run of this id, with all that is stored of it.
+
+        Returns once that is done; the id is free then, as if it had never been. Raises: SagaNotFound, SagaRunning,
+        TimeoutError when no host carries it out (one that comes up later does), StoreUnavailable.
+        """
+        await delete(self._access, self.id)
 
     async def send(self, message: Message, remembered_as: str | None = None) -> Admitted:
         """Send any message; returns how it was admitted, once it is durable.

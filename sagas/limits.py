@@ -22,3 +22,6 @@ class Limits:
 
 
 LIMITS = Limits()
+
+RETENTION_DAYS = 30
+"""How long an ended run is kept, unless ``@saga(retention=)`` says otherwise."""

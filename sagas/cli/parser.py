@@ -35,6 +35,8 @@ COMMANDS: Final = {
     "terminate": ("sagas.cli.message_commands", "terminate"),
     "pause": ("sagas.cli.message_commands", "pause"),
     "resume": ("sagas.cli.message_commands", "resume"),
+    "delete": ("sagas.cli.delete_commands", "delete"),
+    "erase": ("sagas.cli.delete_commands", "erase"),
     "list": ("sagas.cli.look_commands", "list_"),
     "describe": ("sagas.cli.look_commands", "describe"),
     "history": ("sagas.cli.look_commands", "history"),
@@ -77,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cluster_commands(commands)
     _add_start_commands(commands)
     _add_message_commands(commands)
+    _add_delete_commands(commands)
     _add_look_commands(commands)
     return parser
 
@@ -267,6 +270,27 @@ def _add_message_commands(commands: Any) -> None:
     for each in (cancel, terminate, pause, resume):
         add_id(each)
     for each in (signal, query, cancel, terminate, pause, resume):
+        add_store(each)
+
+
+def _add_delete_commands(commands: Any) -> None:
+    delete = command(
+        commands,
+        "delete",
+        "remove a saga that has ended, with all its runs, for good",
+        "Its id is free then, as if it had never been. A saga that runs is to be cancelled or terminated first.",
+        ["sagas delete trip-1"],
+    )
+    add_id(delete)
+    erase = command(
+        commands,
+        "erase",
+        "remove all sagas that a query finds and that have ended",
+        "QUERY is as in `sagas list`. Those that still run stay, and are named; then the exit code is 1.",
+        ["sagas erase \"attributes.customer = 'ada'\""],
+    )
+    erase.add_argument("query", metavar="QUERY")
+    for each in (delete, erase):
         add_store(each)
 
 

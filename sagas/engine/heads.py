@@ -7,7 +7,7 @@ import msgpack
 from sagas.kernel.events import RunStarted
 from sagas.kernel.state import RunState
 from sagas.kernel.state import Status as RunStatus
-from sagas.store.port import Head, Status
+from sagas.store.port import Head, Removal, Status
 
 _STORED = {
     RunStatus.RUNNING: Status.RUNNING,
@@ -74,6 +74,12 @@ def index_changes(before: Head | None, after: Head) -> tuple[tuple[str, int | No
 def _indexed(head: Head) -> tuple[object, ...]:
     """All that ``index_names`` looks at."""
     return head.status, head.type, bool(head.parked), head.compensation
+
+
+def removal_of(id: str, run_id: str, head: Head | None) -> Removal:
+    """What takes this run out; ``head`` is that of its instance, of this run or a later one."""
+    index = () if head is None else tuple(sorted(index_names(head)))
+    return Removal(id=id, run_id=run_id, index=index, notice=notice_of(id, run_id))
 
 
 def notice_of(id: str, run_id: str) -> bytes:

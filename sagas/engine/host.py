@@ -23,6 +23,7 @@ from sagas.engine.message import Reply, Reported, decode_message
 from sagas.engine.relay import Relay
 from sagas.engine.renewal import OpenStore, RenewalThread
 from sagas.engine.resident import Due, Effects, Input, MailInput, Relayed, Resident, Turn
+from sagas.engine.retention import Retention
 from sagas.engine.shard import Shard, refuse_reports
 from sagas.engine.steps import Heartbeat, StepKey, StepReport, StepTask, Unplaced, decode_report
 from sagas.engine.sweeper import Sweeper
@@ -102,6 +103,7 @@ class Host:
         self._renewal: RenewalThread | None = None
         if open_store is not None:
             self._renewal = RenewalThread(open_store, settings.owner, ttl_ms, self.claims, holder.not_renewed)
+        self._retention = Retention(store, clock, self._shards, self._resident, self._flush.want)
         self._sweeper = Sweeper(store, clock, self._shards.__contains__, self._wake, settings.sweep_s)
 
     # --- life
@@ -116,6 +118,7 @@ class Host:
         if self._exporting is not None:
             self._exporting.start()
         loops = [self._flush.run, self._mail_loop, self._timer_loop, self._load_loop, self._relay_loop]
+        loops.append(self._retention_loop)
         if self._settings.lease_ms is not None:
             loops += [self._leases.run, self._sweeper.run]
         if self._exporting is not None:
@@ -385,6 +388,9 @@ class Host:
     def _want_flush(self) -> None:
         self._flush.want()
 
+    async def _retention_loop(self) -> None:
+        await self._retention.run(self._is_stopping)
+
     async def _relay_loop(self) -> None:
         await self._relay.run(self._is_stopping)
 
@@ -490,6 +496,7 @@ class Host:
                     self._relay.want(shard)
                 shard.due_in_hand.discard(resident.id)  # else its entry stays as it is: not to be taken again and again
                 shard.due_by(turn.transition.timer_ms)
+                shard.expires_by(turn.transition.expires_ms)
                 self._on_committed(turn)
             if turn.drop:
                 self._drop(shard, resident)
@@ -641,6 +648,7 @@ class Host:
         while not self._stopped:
             await self.read_mail(0)
             await self.fire_due()
+            await self._retention.look(len(self._shards))
             self._check_quiet()
             if self._quiet.is_set() and not await self.read_mail(0):
                 return

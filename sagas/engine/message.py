@@ -143,11 +143,19 @@ class UpdateAsked(Message):
     reply_to: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete(Message):
+    """Remove the instance, if ``run_id`` is its run still and has ended: its earlier runs go with it."""
+
+    TAG: ClassVar[int] = 14
+    run_id: str
+
+
 _KINDS: dict[int, type[Message]] = {
     kind.TAG: kind
     for kind in (
         *(Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported),
-        *(Update, UpdateAsked, ChildAnswer),
+        *(Update, UpdateAsked, ChildAnswer, Delete),
     )
 }
 

@@ -14,10 +14,11 @@ from typing import Any
 from compensations import Compensation, Outcome
 from sagas.engine.envelope import envelope_of
 from sagas.engine.family import end_of_child, farewells, is_for_another
-from sagas.engine.heads import head_of, index_changes, notice_of
+from sagas.engine.heads import head_of, index_changes, notice_of, removal_of
 from sagas.engine.message import (
     Cancel,
     ChildAnswer,
+    Delete,
     Message,
     Pause,
     Query,
@@ -43,6 +44,7 @@ from sagas.engine.steps import (
 from sagas.engine.updates import Updates
 from sagas.errors import CodecError, HistoryError, NondeterminismError, QueryFailed
 from sagas.kernel.activity import StepOptions
+from sagas.kernel.duration import retention_ms
 from sagas.kernel.episode import Trail
 from sagas.kernel.events import (
     CLOSED,
@@ -81,8 +83,9 @@ from sagas.kernel.instance import Instance
 from sagas.kernel.registry import Registry
 from sagas.kernel.reserved import DEADLINE
 from sagas.kernel.state import OpenStep, RunState
+from sagas.limits import RETENTION_DAYS
 from sagas.store.head import decode_head, encode_head
-from sagas.store.port import Head, Loaded, Transition
+from sagas.store.port import Head, Loaded, Removal, Transition
 from sagas.value import value
 
 CODE = "code"
@@ -138,6 +141,7 @@ class Turn:
     transition: Transition | None
     effects: Effects
     discard: tuple[str, ...]
+    removal: Removal | None = None  # the run is taken out, and nothing else happens in this turn
     sent: tuple[str, ...] = ()  # outbox entries that are answered
     run: RunStarted | None = None
     position: int = 0  # index of the first event in the run's history
@@ -296,8 +300,8 @@ class Resident:
 
         ``run=False`` records it but runs no code: the next owner's first turn does.
         """
-        if self.unreadable:
-            return self._refuse()
+        if (apart := self._apart()) is not None:
+            return apart
         now_ms = max(now_ms, self._state.last_ms)
         taken = self._take()
         self._begin()
@@ -361,6 +365,22 @@ class Resident:
         self._mail += self._updates.mail
         self._discard += self._updates.discard
 
+    def _apart(self) -> Turn | None:
+        """The turn that is none of the run's: it is removed, or nobody can read it."""
+        if self.inputs and (order := _deletion_in(self.inputs[0])) is not None:
+            return self._delete(order)
+        return self._refuse() if self.unreadable else None
+
+    def _delete(self, order: Delete) -> Turn:
+        """Of a history that nobody can read, too. A run that goes on, or another than was meant, stays."""
+        taken, self.inputs = self.inputs[:1], self.inputs[1:]
+        discard = tuple(each.entry for each in taken if isinstance(each, MailInput))
+        head = self.head
+        if head is None or not head.closed_ms or head.run_id != order.run_id:
+            return Turn(None, Effects(), discard)
+        gone = removal_of(self.id, order.run_id, head)
+        return Turn(None, Effects(), discard, removal=gone, inputs=tuple(taken), drop=True)
+
     def _refuse(self) -> Turn:
         """Without a readable history nothing can be applied: answer the queries, leave all else in the mailbox."""
         asked = [e for e in self.inputs if isinstance(e, MailInput) and isinstance(e.message, Query | UpdateAsked)]
@@ -376,9 +396,9 @@ class Resident:
         )
 
     def _take(self) -> list[Input]:
-        """The inputs of this turn: a message that starts another run waits for a turn of its own."""
+        """The inputs of this turn: what starts another run, or removes one, waits for a turn of its own."""
         for position, each in enumerate(self.inputs):
-            if position and isinstance(each, MailInput) and isinstance(each.message, Start):
+            if position and isinstance(each, MailInput) and isinstance(each.message, Start | Delete):
                 taken, self.inputs = self.inputs[:position], self.inputs[position:]
                 return taken
         taken, self.inputs = self.inputs, []
@@ -731,10 +751,19 @@ class Resident:
             index=index_changes(before, self.head),
             outbox=tuple(self._outbox),
             notice=notice_of(self.id, self.run_id) if state.closed or self._notice else b"",
+            expires_ms=self._expires_ms(now_ms) if state.closed else None,
+            displaces=before.run_id if before is not None and before.run_id != self.run_id else "",
         )
         if chunk is not None:
             self.version += 1
         return transition
+
+    def _expires_ms(self, now_ms: int) -> int | None:
+        """When the run that ends now may be removed."""
+        assert self._state.started is not None, "only a started run ends"
+        saga_type = self._registry.saga(self._state.started.type)
+        kept_ms = retention_ms(RETENTION_DAYS) if saga_type is None else saga_type.retention_ms
+        return None if kept_ms is None else now_ms + kept_ms
 
     def _needs_an_owner(self) -> bool:
         """Whether a new owner of the shard must look at it: steps are in flight, or only code is missing."""
@@ -786,6 +815,10 @@ def _ending_last(facts: Sequence[Event]) -> list[Event]:
     """A run ends once, and with its last event: whoever asks for the result looks there."""
     endings = [fact for fact in facts if isinstance(fact, RunTerminated)]
     return [*(fact for fact in facts if not isinstance(fact, RunTerminated)), endings[0]]
+
+
+def _deletion_in(each: Input) -> Delete | None:
+    return each.message if isinstance(each, MailInput) and isinstance(each.message, Delete) else None
 
 
 def _no_code(saga_type: str) -> str:

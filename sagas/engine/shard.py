@@ -31,6 +31,7 @@ class Shard:
     sending: list[tuple[Resident, Turn]] = field(default_factory=list)  # in the flush that is under way
     export: ShardExport | None = None  # where spans are wanted
     next_due_ms: int | None = None
+    expires_ms: int | None = 0  # when the first of its ended runs does; 0: not looked for yet
     due_in_hand: set[str] = field(default_factory=set)  # taken from the timer set, not committed yet
     more_due: bool = False  # the last look at the timer set was cut off by its limit
 
@@ -44,6 +45,11 @@ class Shard:
         if when_ms is not None and (self.next_due_ms is None or when_ms < self.next_due_ms):
             self.next_due_ms = when_ms
 
+    def expires_by(self, when_ms: int | None) -> None:
+        """A run has ended that expires at ``when_ms``."""
+        if when_ms is not None and (self.expires_ms is None or when_ms < self.expires_ms):
+            self.expires_ms = when_ms
+
     def batch(self, turns: list[tuple[Resident, Turn]]) -> Batch:
         """The batch that writes ``turns``."""
         marking = None if self.export is None else self.export.marking(turn for _, turn in turns)
@@ -56,6 +62,7 @@ class Shard:
             sent=tuple(entry for _, turn in turns for entry in turn.sent),
             marks=() if marking is None else marking.marks,
             unmarks=() if marking is None else marking.unmarks,
+            removals=tuple(turn.removal for _, turn in turns if turn.removal is not None),
         )
 
     def passivate(self, keep: int) -> None:

@@ -90,5 +90,5 @@ def _cost(batch: Batch) -> int:
     cost = 0
     for step in batch.transitions:
         cost += _OBJECTS_BYTES + len(step.head) + len(step.chunk or b"") + len(step.steps or b"")
-        cost += sum(map(len, step.outbox))
+        cost += sum(map(len, step.outbox)) + sum(len(data) for _, data in step.blobs)
     return cost

@@ -11,7 +11,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from sagas.errors import CodecError, NotInSaga
-from sagas.payloads.sealing import on_unreadable
+from sagas.kernel.unguarded import unguarded
+from sagas.payloads.sealing import call_codecs_inside, on_unreadable
 
 if TYPE_CHECKING:
     from sagas.kernel.instance import Instance
@@ -42,6 +43,7 @@ def _hold(error: CodecError) -> None:
 
 
 on_unreadable(_hold)
+call_codecs_inside(unguarded)
 
 
 def in_saga() -> bool:

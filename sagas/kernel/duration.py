@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sagas.errors import InvalidArgument
 
 type_name = "seconds (int or float) or a timedelta"
+_DAY_S = 86_400
 Duration = float | int | timedelta
 """Seconds, or a timedelta."""
 
@@ -35,6 +36,13 @@ def optional_ms(duration: Duration | None, what: str) -> int | None:
     if ms == 0:
         raise InvalidArgument(f"{what} must be longer than 0; leave it out for no limit")
     return ms
+
+
+def retention_ms(retention: float | timedelta | None) -> int | None:
+    """Milliseconds of a retention, of which a plain number counts days; None: for ever. Raises: InvalidArgument."""
+    if isinstance(retention, int | float) and not isinstance(retention, bool):
+        retention *= _DAY_S
+    return None if retention is None else to_ms(retention, "retention")
 
 
 def ceil_ms(seconds: float) -> int:

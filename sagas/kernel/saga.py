@@ -6,14 +6,16 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from sagas.errors import Declared, DefinitionError, InvalidArgument, NondeterminismError, PayloadError
 from sagas.kernel.activity import definitions
 from sagas.kernel.definition import check_class, check_function
-from sagas.kernel.duration import END_MS, Duration, optional_ms
+from sagas.kernel.duration import END_MS, Duration, optional_ms, retention_ms
 from sagas.kernel.events import CONTINUOUS, EPISODES
 from sagas.kernel.handlers import Handler, Kind, handlers_of
+from sagas.limits import RETENTION_DAYS
 from sagas.payloads import Signature
 
 P = ParamSpec("P")
@@ -55,6 +57,7 @@ class SagaType:
     handlers: dict[tuple[Kind, str], Handler] = field(default_factory=dict)
     trace_mode: TraceMode = EPISODES  # what a run records when it starts
     timeout_ms: int | None = None  # of a whole chain of runs
+    retention_ms: int | None = retention_ms(RETENTION_DAYS)  # of an ended run; None: for ever
 
     def deadline_ms(self, begins_ms: int) -> int:
         """When a run that begins then is to be over at the latest; 0: never."""
@@ -154,6 +157,7 @@ def saga(
     *,
     name: str | None = None,
     timeout: Duration | None = None,
+    retention: float | timedelta | None = RETENTION_DAYS,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
 ) -> _Decorator: ...
@@ -163,21 +167,25 @@ def saga(
     *,
     name: str | None = None,
     timeout: Duration | None = None,
+    retention: float | timedelta | None = RETENTION_DAYS,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
 ) -> Any:
     """Declare a durable flow: an ``async def`` function, or a class whose ``run()`` it is.
 
-    ``timeout``: how long a run, with all that follow it in a chain, may take from its start; then it is undone as if
-    cancelled, and ends TIMED_OUT (of a cancel and the timeout, what comes first counts). One that is parked or paused
-    by then stays so, and times out when it is resumed. ``park_on`` replaces the list of exceptions that park an
-    instance instead of failing it. ``trace_mode``: a trace for each burst of activity (the default), or "continuous",
-    one for the whole run, which suits short sagas. Raises: DefinitionError, InvalidArgument.
+    ``timeout``: how long a run, with all that follow it in a chain, may take from its start; then it is undone as
+    if cancelled, and ends TIMED_OUT (of a cancel and the timeout, what comes first counts). One that is parked or
+    paused by then stays so, and times out when it is resumed. ``park_on`` replaces the list of exceptions that park
+    an instance instead of failing it. ``retention``: for how many days (or a timedelta) an ended run is kept, 30 if
+    nothing is said, None for ever; then its owner removes it, and its id is as if it had never been.
+    ``trace_mode``: a trace for each burst of activity (the default), or "continuous", one for the whole run, which
+    suits short sagas. Raises: DefinitionError, InvalidArgument.
     """
     if trace_mode not in (EPISODES, CONTINUOUS):
         raise DefinitionError(f"trace_mode is {EPISODES!r} or {CONTINUOUS!r}, not {trace_mode!r}")
     options = {
         "timeout_ms": optional_ms(timeout, "timeout"),
+        "retention_ms": retention_ms(retention),
         "park_on": BUGS if park_on is None else tuple(park_on),
         "trace_mode": trace_mode,
     }

@@ -15,6 +15,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, runtime_checkable
 
 import msgpack
@@ -47,6 +48,7 @@ class _Codecs:
     writer: Codec | None = None
     readers: dict[str, Codec] = {}  # noqa: RUF012  # there is one table a process
     on_unreadable: Callable[[CodecError], None] = staticmethod(lambda _error: None)
+    around: Callable[[], AbstractContextManager[None]] = staticmethod(nullcontext)
 
 
 def use_codec(codec: Codec | None, *retired: Codec) -> None:
@@ -68,6 +70,11 @@ def use_codec(codec: Codec | None, *retired: Codec) -> None:
 def on_unreadable(told: Callable[[CodecError], None]) -> None:
     """``told`` hears of every payload that cannot be opened, before its reader does, who may be code that hides it."""
     _Codecs.on_unreadable = told
+
+
+def call_codecs_inside(around: Callable[[], AbstractContextManager[None]]) -> None:
+    """Where a codec does its work: saga code may not throw dice, but the codec that works for it draws its nonces."""
+    _Codecs.around = around
 
 
 # --- payloads
@@ -133,7 +140,8 @@ def concealed_words(text: str) -> str:
 def _clear(found: re.Match[str]) -> str:
     try:
         codec = _Codecs.readers[found[1]]
-        return codec.decode(base64.b64decode(found[2], validate=True)).decode()
+        with _Codecs.around():
+            return codec.decode(base64.b64decode(found[2], validate=True)).decode()
     except (KeyError, binascii.Error, UnicodeDecodeError):
         return _named(found)
     except Exception:  # the codec's own, of a class only it knows
@@ -146,7 +154,8 @@ def _named(found: re.Match[str]) -> str:
 
 def _encoded(codec: Codec, data: bytes) -> bytes:
     try:
-        return codec.encode(data)
+        with _Codecs.around():
+            return codec.encode(data)
     except Exception as error:  # the codec's own, of a class only it knows
         raise PayloadError(
             f"codec {codec.name!r} could not encode a payload: {type(error).__name__}: {error}"
@@ -158,7 +167,8 @@ def _decoded(name: str, content: bytes) -> bytes:
     if codec is None:
         raise _unreadable(CodecError(name, "this process has no codec of that name"))
     try:
-        return codec.decode(content)
+        with _Codecs.around():
+            return codec.decode(content)
     except Exception as error:  # the codec's own, of a class only it knows
         raise _unreadable(CodecError(name, f"it raised {type(error).__name__}: {error}")) from error
 

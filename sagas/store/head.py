@@ -15,7 +15,7 @@ from sagas.errors import HistoryError, PayloadError
 from sagas.store.port import Head, Status
 
 _ALWAYS = 3  # status, run_id, type: written whatever their values
-_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {}, 0)
+_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {}, 0, 0)
 """From ``version`` on: left out while they trail."""
 
 
@@ -40,6 +40,7 @@ def encode_head(head: Head) -> bytes:
         [list(wait) for wait in head.waiting] if head.waiting else [],
         dict(head.attributes) if head.attributes else {},
         head.lifts,
+        head.blobs,
     ]
     length = len(items)
     while length > _ALWAYS and items[length - 1] == _OPTIONAL[length - 1 - _ALWAYS]:
@@ -69,10 +70,10 @@ def decode_head(data: bytes) -> Head:
         ) from error
 
 
-def run_of(data: bytes | None) -> str | None:
-    """The run that a stored head is of; None when there is no head, or none that can be read."""
+def readable_head(data: bytes | None) -> Head | None:
+    """The stored head, for the run it is of; None when there is no head, or none that can be read."""
     try:
-        return None if data is None else decode_head(data).run_id
+        return None if data is None else decode_head(data)
     except HistoryError:
         return None
 
@@ -93,6 +94,7 @@ def _head(items: list[Any]) -> Head:
         waiting=tuple((_text(kind), _text(what), int(when)) for kind, what, when in items[11]),
         attributes=dict(items[12]),
         lifts=int(items[13]),
+        blobs=int(items[14]),
     )
 
 

@@ -55,6 +55,9 @@ SHARD_KEYS: tuple[KeyKind, ...] = (
     KeyKind(name="busy", type="set", members="ids of instances with steps in flight"),
     KeyKind(name="i:<id>", type="string", members="the head (head.py)"),
     KeyKind(name="h:<id>:<run>", type="list", members="the history of a run: one chunk a transition; LLEN = version"),
+    KeyKind(name="b:<id>:<run>", type="hash", members="payloads too large for the history: event:field -> bytes"),
+    KeyKind(name="u:<id>", type="set", members="the runs before that of the head, as long as they are kept"),
+    KeyKind(name="r", type="zset", members="<id>:<run> of ended runs", score="when they may be removed, in ms"),
     KeyKind(name="p:<id>", type="string", members="retry state of open steps, opaque"),
     KeyKind(name="v:<index>", type="zset", members="instance id", score="as the transition says, mostly a time in ms"),
     KeyKind(
@@ -132,6 +135,9 @@ class Keys:
     def busy(self, shard: int) -> str:
         return self.prefixes[shard] + "busy"
 
+    def expiries(self, shard: int) -> str:
+        return self.prefixes[shard] + "r"
+
     def index(self, shard: int, name: str) -> str:
         return f"{self.prefixes[shard]}v:{name}"
 
@@ -146,6 +152,12 @@ class Keys:
     def history(self, id: str, run_id: str) -> str:
         """Run ids hold no ':' (they are ours), so the last one parts id and run."""
         return f"{self.prefixes[shard_of(id)]}h:{id}:{run_id}"
+
+    def blobs(self, id: str, run_id: str) -> str:
+        return f"{self.prefixes[shard_of(id)]}b:{id}:{run_id}"
+
+    def earlier_runs(self, id: str) -> str:
+        return f"{self.prefixes[shard_of(id)]}u:{id}"
 
     def message(self, id: str, message_id: str) -> str:
         """A message id may be the user's own and hold ':', so the instance id is escaped to keep the two apart."""

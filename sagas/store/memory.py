@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sagas.errors import InvalidArgument
-from sagas.store.head import run_of
+from sagas.store.head import readable_head
 from sagas.store.keys import Keys, shard_of
 from sagas.store.mailbox import MAILBOX_LIMIT, entries_of, place_of
 from sagas.store.memory_admission import admit
@@ -89,6 +89,9 @@ class MemoryStore:
 
     async def history(self, id: str, run_id: str, start: int = 0) -> list[bytes]:
         return self._shard(id).histories.get((id, run_id), [])[start:]
+
+    async def blobs(self, id: str, run_id: str) -> dict[str, bytes]:
+        return dict(self._shard(id).blobs.get((id, run_id), {}))
 
     async def ids(self, index: str, cursor: str = "") -> tuple[list[str], str]:
         """A page, shard by shard. An id that is in the index all the while is named once."""
@@ -185,6 +188,11 @@ class MemoryStore:
     async def timers(self, shard: int, upto_ms: int, limit: int) -> tuple[list[tuple[str, int]], int | None]:
         return self._shards[shard].timers.upto(upto_ms, limit)
 
+    async def expired(self, shard: int, upto_ms: int, limit: int) -> tuple[list[tuple[str, str]], int | None]:
+        due, following = self._shards[shard].expiries.upto(upto_ms, limit)
+        parts = (run.rpartition(":") for run, _ in due)
+        return [(id, run_id) for id, _, run_id in parts], following
+
     async def busy(self, shard: int) -> list[str]:
         return sorted(self._shards[shard].busy)
 
@@ -216,14 +224,21 @@ class MemoryStore:
     def _loaded(self, id: str) -> Loaded:
         shard = self._shard(id)
         head = shard.heads.get(id)
-        run_id = run_of(head)
-        chunks = () if run_id is None else tuple(shard.histories.get((id, run_id), ()))
-        return Loaded(head=head, chunks=chunks, steps=shard.steps.get(id))
+        current = readable_head(head)
+        if current is None:
+            return Loaded(head=head, steps=shard.steps.get(id))
+        run = (id, current.run_id)
+        return Loaded(
+            head=head,
+            chunks=tuple(shard.histories.get(run, ())),
+            steps=shard.steps.get(id),
+            blobs=dict(shard.blobs.get(run, {})) if current.blobs else {},
+        )
 
     async def _notify(self, batch: Batch) -> None:
-        for step in batch.transitions:
-            if step.notice:
-                await self.publish(self._keys.notices(batch.shard), step.notice)
+        told = [step.notice for step in batch.transitions] + [removal.notice for removal in batch.removals]
+        for notice in filter(None, told):
+            await self.publish(self._keys.notices(batch.shard), notice)
 
     def _unread(self, after: Mapping[int, str], limit: int) -> list[Mail]:
         share = max(limit // max(len(after), 1), 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sagas.store.head import readable_head
 from sagas.store.mailbox import known_to
 from sagas.store.memory_shard import MemoryShard
-from sagas.store.port import Batch, Committed, CommitVerdict, Origin, Outgoing, Transition
+from sagas.store.port import Batch, Committed, CommitVerdict, Origin, Outgoing, Removal, Status, Transition
 
 
 def commit(shard: MemoryShard, batch: Batch, entries: Sequence[str]) -> Committed:
@@ -19,6 +20,8 @@ def commit(shard: MemoryShard, batch: Batch, entries: Sequence[str]) -> Committe
             _write(shard, step)
         _write_outbox(shard, batch)
         _write_marks(shard, batch)
+        for removal in batch.removals:
+            _remove(shard, removal)
     if verdict is CommitVerdict.FENCED:
         counter, stood = shard.token.counter, shard.claimed_at
         return Committed(shard=batch.shard, verdict=verdict, sequence=stood, counter=counter)
@@ -76,6 +79,41 @@ def _write(shard: MemoryShard, step: Transition) -> None:
         del shard.admitted[step.id]
     for name, score in step.index:
         shard.indexes[name].put(step.id, score)
+    if step.expires_ms is not None:
+        shard.expiries.put(f"{step.id}:{step.run_id}", step.expires_ms)
+    if step.displaces:
+        shard.earlier.setdefault(step.id, set()).add(step.displaces)
+    if step.blobs:
+        shard.blobs.setdefault((step.id, step.run_id), {}).update(step.blobs)
+
+
+def _remove(shard: MemoryShard, removal: Removal) -> None:
+    id, runs = removal.id, {removal.run_id}
+    if id in shard.heads:
+        head = readable_head(shard.heads[id])
+        if head is None or (head.run_id == removal.run_id and head.status is Status.RUNNING):
+            return
+        if head.run_id == removal.run_id:
+            runs |= _remove_instance(shard, removal)
+    if id in shard.earlier:
+        shard.earlier[id].discard(removal.run_id)
+    for run_id in runs:
+        shard.histories.pop((id, run_id), None)
+        shard.blobs.pop((id, run_id), None)
+        shard.marks.pop((id, run_id), None)
+        shard.expiries.put(f"{id}:{run_id}", None)
+
+
+def _remove_instance(shard: MemoryShard, removal: Removal) -> set[str]:
+    """The instance is gone but for its histories; returns its earlier runs."""
+    id = removal.id
+    del shard.heads[id]
+    shard.steps.pop(id, None)
+    shard.timers.put(id, None)
+    shard.busy.discard(id)
+    for name in removal.index:
+        shard.indexes[name].put(id, None)
+    return shard.earlier.pop(id, set())
 
 
 def _write_outbox(shard: MemoryShard, batch: Batch) -> None:

@@ -15,8 +15,11 @@ class MemoryShard:
 
     __slots__ = (
         "admitted",
+        "blobs",
         "busy",
         "claimed_at",
+        "earlier",
+        "expiries",
         "heads",
         "histories",
         "indexes",
@@ -41,6 +44,9 @@ class MemoryShard:
         self.admitted: dict[str, str] = {}
         self.heads: dict[str, bytes] = {}
         self.histories: dict[tuple[str, str], list[bytes]] = {}
+        self.blobs: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.earlier: dict[str, set[str]] = {}  # the runs before that of the head
+        self.expiries = Scores()  # of "<id>:<run>"
         self.steps: dict[str, bytes] = {}
         self.timers = Scores()
         self.busy: set[str] = set()

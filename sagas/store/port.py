@@ -55,6 +55,7 @@ class Head:
     waiting: tuple[tuple[str, str, int], ...] = ()  # (kind, what, since or due ms): what it waits for
     attributes: Mapping[str, object] = field(default_factory=dict)
     lifts: int = 0  # messages it has applied that move a parked run: resumes and cancels
+    blobs: int = 0  # payloads of this run that lie beside its history
 
 
 # --- messages from instance to instance ---------------------------------------------------------------------
@@ -172,6 +173,22 @@ class Transition:
     index: tuple[tuple[str, int | None], ...] = ()  # (index name, score) to add; None removes the id from it
     notice: bytes = b""  # published on the shard's notice channel (a run closed or parked); b"" = nothing
     outbox: tuple[bytes, ...] = ()  # messages for other instances, opaque: put into the shard's outbox in this order
+    expires_ms: int | None = None  # the run has ended, and may be removed from then on; None: kept until it is deleted
+    displaces: str = ""  # the run of this id that its head was of until now: kept as an earlier one
+    blobs: tuple[tuple[str, bytes], ...] = ()  # (name, payload) that the chunk refers to, put beside the history
+
+
+@value(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """An ended run is taken out. With the run that the head is of goes the instance: earlier runs, indexes, all of it.
+
+    A head that is of another run by now stays, and one whose run goes on keeps everything.
+    """
+
+    id: str
+    run_id: str
+    index: tuple[str, ...] = ()  # the indexes its head stands in
+    notice: bytes = b""  # as of a transition
 
 
 @value(frozen=True, slots=True, kw_only=True)
@@ -186,6 +203,7 @@ class Batch:
     sent: tuple[str, ...] = ()  # outbox entries that were relayed: deleted by exact id
     marks: tuple[tuple[str, str, int], ...] = ()  # (id, run_id, position): the run's history is exported up to there
     unmarks: tuple[tuple[str, str], ...] = ()  # (id, run_id): marks to remove, also those of this batch
+    removals: tuple[Removal, ...] = ()  # after the transitions
     epoch: int = 0  # the counter its messages' origins carry; 0: the token's. Written again, a batch keeps its first
 
 
@@ -224,6 +242,7 @@ class Loaded:
     head: bytes | None
     chunks: tuple[bytes, ...] = ()
     steps: bytes | None = None
+    blobs: Mapping[str, bytes] = field(default_factory=dict)  # all of the run, by name
 
 
 Listener = Callable[[bytes], None]
@@ -252,6 +271,10 @@ class Store(Protocol):
 
     async def history(self, id: str, run_id: str, start: int = 0) -> list[bytes]:
         """Chunks of one run from index ``start`` (negative counts from the end, as in LRANGE)."""
+        ...
+
+    async def blobs(self, id: str, run_id: str) -> dict[str, bytes]:
+        """The payloads that lie beside the history of a run, by the names under which it refers to them."""
         ...
 
     async def ids(self, index: str, cursor: str = "") -> tuple[list[str], str]:
@@ -313,6 +336,10 @@ class Store(Protocol):
     async def load(self, ids: Sequence[str]) -> list[Loaded]: ...
     async def timers(self, shard: int, upto_ms: int, limit: int) -> tuple[list[tuple[str, int]], int | None]:
         """Up to ``limit`` (id, due) with due <= ``upto_ms``, earliest first, and the next due time after those."""
+        ...
+
+    async def expired(self, shard: int, upto_ms: int, limit: int) -> tuple[list[tuple[str, str]], int | None]:
+        """Up to ``limit`` (id, run_id) that expired by ``upto_ms``, earliest first, and when the next one does."""
         ...
 
     async def busy(self, shard: int) -> list[str]: ...

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sagas.store import redis_admission, redis_commit, redis_scripts
-from sagas.store.head import run_of
+from sagas.store.head import readable_head
 from sagas.store.keys import SCHEMA, Keys, shard_of
 from sagas.store.mailbox import MAILBOX_LIMIT, place_of
 from sagas.store.port import (
@@ -94,6 +94,9 @@ class RedisStore:
     async def history(self, id: str, run_id: str, start: int = 0) -> list[bytes]:
         chunks: list[bytes] = await self._reads.call("LRANGE", self._keys.history(id, run_id), start, -1)
         return chunks
+
+    async def blobs(self, id: str, run_id: str) -> dict[str, bytes]:
+        return _blobs(await self._reads.call("HGETALL", self._keys.blobs(id, run_id)))
 
     async def ids(self, index: str, cursor: str = "") -> tuple[list[str], str]:
         """A page, shard by shard.
@@ -183,23 +186,31 @@ class RedisStore:
             "MGET", *(self._keys.head(id) for id in ids), *(self._keys.steps(id) for id in ids)
         )
         heads, steps = blobs[: len(ids)], blobs[len(ids) :]
-        runs = [run_of(head) for head in heads]
-        histories = iter(
-            await self._reads.calls(
-                [
-                    ("LRANGE", self._keys.history(id, run_id), 0, -1)
-                    for id, run_id in zip(ids, runs, strict=True)
-                    if run_id is not None
-                ]
-            )
+        runs = [readable_head(head) for head in heads]
+        named = [(id, run) for id, run in zip(ids, runs, strict=True) if run is not None]
+        heavy = [(id, run.run_id) for id, run in named if run.blobs]
+        replies = await self._reads.calls(
+            [
+                *(("LRANGE", self._keys.history(id, run.run_id), 0, -1) for id, run in named),
+                *(("HGETALL", self._keys.blobs(id, run_id)) for id, run_id in heavy),
+            ]
         )
+        histories = iter(replies[: len(named)])
+        payloads = {id: _blobs(reply) for (id, _), reply in zip(heavy, replies[len(named) :], strict=True)}
         return [
-            Loaded(head=head, chunks=() if run_id is None else tuple(next(histories)), steps=retries)
-            for head, run_id, retries in zip(heads, runs, steps, strict=True)
+            Loaded(
+                head=head,
+                chunks=() if run is None else tuple(next(histories)),
+                steps=retries,
+                blobs=payloads.get(id, {}),
+            )
+            for id, head, run, retries in zip(ids, heads, runs, steps, strict=True)
         ]
 
     async def timers(self, shard: int, upto_ms: int, limit: int) -> tuple[list[tuple[str, int]], int | None]:
-        key = self._keys.timers(shard)
+        return await self._upto(self._keys.timers(shard), upto_ms, limit)
+
+    async def _upto(self, key: str, upto_ms: int, limit: int) -> tuple[list[tuple[str, int]], int | None]:
         due, later = await self._reads.calls(
             [
                 ("ZRANGEBYSCORE", key, "-inf", upto_ms, "WITHSCORES", "LIMIT", 0, limit + 1),
@@ -210,6 +221,10 @@ class RedisStore:
         if len(timers) > limit:
             return timers[:limit], timers[limit][1]
         return timers, int(float(later[1])) if later else None
+
+    async def expired(self, shard: int, upto_ms: int, limit: int) -> tuple[list[tuple[str, str]], int | None]:
+        due, following = await self._upto(self._keys.expiries(shard), upto_ms, limit)
+        return [_run_in(run) for run, _ in due], following
 
     async def busy(self, shard: int) -> list[str]:
         return sorted(id.decode() for id in await self._reads.call("SMEMBERS", self._keys.busy(shard)))
@@ -250,6 +265,15 @@ class RedisStore:
 
 def _tokens(claims: Sequence[Claim]) -> list[object]:
     return [part for claim in claims for part in (claim.token.counter, claim.token.nonce)]
+
+
+def _run_in(member: str) -> tuple[str, str]:
+    id, _, run_id = member.rpartition(":")
+    return id, run_id
+
+
+def _blobs(flat: Sequence[bytes]) -> dict[str, bytes]:
+    return {name.decode(): data for name, data in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _outgoing(shard: int, entry: str, counter: int, body: bytes) -> Outgoing:

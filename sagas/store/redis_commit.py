@@ -58,6 +58,9 @@ def _shard(batch: Batch, keys: Keys) -> list[object]:
     closing: list[object] = []
     notices: list[bytes] = []
     outbox: list[bytes] = []
+    expiries: list[object] = []
+    displaced: list[str] = []
+    blobs: list[object] = []
     for step in batch.transitions:
         id = step.id
         steps += (id, step.run_id, step.version, False if step.chunk is None else step.chunk, step.head)
@@ -72,6 +75,12 @@ def _shard(batch: Batch, keys: Keys) -> list[object]:
             notices.append(step.notice)
         if step.outbox:
             outbox += step.outbox
+        if step.expires_ms is not None:
+            expiries += (step.expires_ms, f"{id}:{step.run_id}")
+        if step.displaces:
+            displaced += (id, step.displaces)
+        for name, data in step.blobs:
+            blobs += (id, step.run_id, name, data)
     packed = [
         keys.prefixes[batch.shard],
         batch.token.counter,
@@ -81,7 +90,9 @@ def _shard(batch: Batch, keys: Keys) -> list[object]:
         entries,
         *_states(last),
     ]
-    if admitted or indexed or closing or notices or outbox or batch.sent or batch.marks or batch.unmarks:
+    notices += [removal.notice for removal in batch.removals if removal.notice]
+    rare = admitted or indexed or closing or notices or outbox or blobs or expiries or displaced
+    if rare or batch.sent or batch.marks or batch.unmarks or batch.removals:
         packed += (
             admitted,
             [[name, *_scores(scores)] for name, scores in indexed.items()],
@@ -93,6 +104,10 @@ def _shard(batch: Batch, keys: Keys) -> list[object]:
             batch.sent,
             [part for id, run_id, position in batch.marks for part in (f"{id}:{run_id}", position)],
             [f"{id}:{run_id}" for id, run_id in batch.unmarks],
+            expiries,
+            displaced,
+            blobs,
+            [(removal.id, removal.run_id, *removal.index) for removal in batch.removals],
         )
     return packed
 

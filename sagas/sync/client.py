@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
+from sagas.deleting import Erasure
 from sagas.description import Description
 from sagas.kernel.duration import Duration
 from sagas.kernel.saga import RunsTo
@@ -166,6 +167,10 @@ class SyncClient:
     def count(self, query: str = "") -> int:
         """How many instances match."""
         return self._call(lambda: self._client.count(query))
+
+    def erase(self, query: str) -> Erasure:
+        """Delete every instance that matches and has ended; says which, and which still run and therefore stay."""
+        return self._call(lambda: self._client.erase(query))
 
     def close(self) -> None:
         """Let go of the connections; calls of other threads that are under way raise SagaError. May be repeated."""

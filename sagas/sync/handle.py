@@ -94,6 +94,10 @@ class SyncHandle(Generic[R]):
         """Every event of the run so far."""
         return self._call(self._handle.history)
 
+    def delete(self) -> None:
+        """Remove the instance, which must have ended, for good: every run of this id, with all that is stored of it."""
+        self._call(self._handle.delete)
+
     def send(self, message: Message, remembered_as: str | None = None) -> Admitted:
         """Send any message; returns how it was admitted, once it is durable."""
         return self._call(lambda: self._handle.send(message, remembered_as))

@@ -199,3 +199,18 @@ def test_the_doctor_looks_at_the_server_and_the_disk(hostless: Console) -> None:
     findings = hostless.ok("doctor", "--json").lines
     assert {"version", "maxmemory-policy", "appendfsync", "fsync"} <= {finding["subject"] for finding in findings}
     assert "noeviction" in hostless.ok("doctor").out
+
+
+def test_what_has_ended_can_be_deleted_and_what_runs_stays(shop: Console) -> None:
+    for n in (1, 2):
+        shop.ok("execute", "shop:book_trip", '{"city": "Rome"}', "--id", f"gone-{n}", "--json")
+    assert "gone-1 is deleted" in shop.ok("delete", "gone-1").err
+    assert shop.run("describe", "gone-1").code == 2
+    shop.ok("start", "shop:Subscription", "500", "--id", "stays-1")
+    refused = shop.run("delete", "stays-1")
+    assert (refused.code, refused.out) == (1, "")
+    assert "has not ended" in refused.err
+    assert "1 deleted" in shop.ok("erase", "id = 'gone-2'").err
+    kept = shop.run("erase", "id = 'stays-1'")
+    assert kept.code == 1
+    assert "stays-1 has not ended, and stays" in kept.err

@@ -3,12 +3,13 @@
 import asyncio
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, assert_never
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sagas.store.head import decode_head, encode_head
 from sagas.store.keys import shard_of
 from sagas.store.memory import MemoryStore
 from sagas.store.port import (
@@ -19,6 +20,7 @@ from sagas.store.port import (
     CommitVerdict,
     Mail,
     Origin,
+    Removal,
     Status,
     Store,
     Transition,
@@ -63,6 +65,7 @@ class Flush:
     marks: tuple[tuple[str, str, int], ...]
     unmarks: tuple[tuple[str, str], ...]
     epoch: int
+    removals: tuple[Removal, ...]
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,9 @@ fields = {
     "admitted": st.booleans(),
     "closes": st.booleans(),
     "outbox": st.lists(st.sampled_from((b"1", b"2", b"3")), max_size=2).map(tuple),
+    "expires_ms": st.none() | st.integers(0, 9),
+    "displaces": st.sampled_from(("", *RUNS)),
+    "blobs": st.lists(st.tuples(st.sampled_from(("0:args", "1:result")), st.binary(max_size=3)), max_size=2).map(tuple),
     "index": st.lists(st.tuples(st.sampled_from(INDEXES), st.none() | st.integers(-3, 3)), max_size=2).map(tuple),
 }
 runs = (st.sampled_from(IDS), st.sampled_from(RUNS))
@@ -145,6 +151,15 @@ flushes = st.builds(
     marks=st.lists(st.tuples(*runs, st.integers(0, 9)), max_size=2).map(tuple),
     unmarks=st.lists(st.tuples(*runs), max_size=1).map(tuple),
     epoch=st.sampled_from((0, 0, 7)),
+    removals=st.lists(
+        st.builds(
+            Removal,
+            id=st.sampled_from(IDS),
+            run_id=st.sampled_from(RUNS),
+            index=st.lists(st.sampled_from(INDEXES), max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 asks = (
     st.builds(lambda *of: Ask("timers", of), st.sampled_from(SHARDS), st.integers(0, 6), st.integers(0, 4))
@@ -252,6 +267,7 @@ class Both:
                     marks=flush.marks,
                     unmarks=flush.unmarks,
                     epoch=flush.epoch,
+                    removals=tuple(each for each in flush.removals if shard_of(each.id) == shard),
                 )
             )
         return made[0], made[1]
@@ -271,7 +287,9 @@ class Both:
         """Takes its mail out of ``entries``."""
         known = entries[: step.knows]
         taken, entries[: step.takes] = tuple(entries[: step.takes]), ()
-        blob = head(step.run_id, step.status, version)
+        blob = encode_head(
+            replace(decode_head(head(step.run_id, step.status, version)), blobs=len(step.fields["blobs"]))
+        )
         return Transition(
             id=step.id,
             run_id=step.run_id,
@@ -297,6 +315,8 @@ class Both:
             *(self.same("outbox", shard, "2-1", 3) for shard in SHARDS),
             *(self.same("marks", shard) for shard in SHARDS),
             *(self.same("timers", shard, 9, 9) for shard in SHARDS),
+            *(self.same("expired", shard, 5, 3) for shard in SHARDS),
+            *(self.same("blobs", id, run_id) for id in IDS for run_id in RUNS),
             *(self.mail(shard) for shard in SHARDS),
         )
 

@@ -27,6 +27,7 @@ MOST = Head(
     waiting=(("signal", "paid", 5), ("timer", "", 1_700_000_000_000)),
     attributes={"n": 1, "f": 0.5, "b": b"\x00", "none": None, "at": datetime(2026, 1, 2, tzinfo=UTC), "l": [1, "x"]},
     lifts=2,
+    blobs=3,
 )
 
 small = st.integers(0, 2**40)
@@ -47,6 +48,7 @@ heads = st.builds(
     waiting=st.lists(st.tuples(words, words, small), max_size=3).map(tuple),
     attributes=st.dictionaries(words, st.none() | st.booleans() | small | words | st.binary(max_size=4), max_size=3),
     lifts=small,
+    blobs=small,
 )
 
 
@@ -81,6 +83,7 @@ def test_places_are_fixed_for_ever() -> None:
         [["signal", "paid", 5], ["timer", "", 1_700_000_000_000]],
         dict(MOST.attributes),
         2,
+        3,
     ]
 
 

@@ -40,6 +40,9 @@ def test_all_keys_of_a_shard_share_its_hash_tag() -> None:
         KEYS.steps("a"),
         KEYS.history("a", "r1"),
         KEYS.message("a", "m"),
+        KEYS.blobs("a", "r1"),
+        KEYS.earlier_runs("a"),
+        KEYS.expiries(shard),
     ]
     assert {name[: name.index("}") + 1] for name in names} == {f"sg:{{shop.s{shard}}}"}
     assert len(set(names)) == len(names)

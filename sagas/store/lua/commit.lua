@@ -13,9 +13,12 @@ local PREFIX, COUNTER, NONCE, SEQUENCE = 1, 2, 3, 4
 local STEPS, ENTRIES, TIMERS, UNTIMED, BUSY, IDLE, RETRIES, UNRETRIED = 5, 6, 7, 8, 9, 10, 11, 12
 local ADMITTED, INDEXES, CLOSING, CHANNEL, NOTICES = 13, 14, 15, 16, 17 -- from here on: all, or none of them
 local EPOCH, OUTBOX, SENT, MARKS, UNMARKS = 18, 19, 20, 21, 22
+local EXPIRIES, DISPLACED, BLOBS, REMOVALS = 23, 24, 25, 26
 local STRIDE = 5 -- of STEPS: id, run, version, chunk or false, head
 local KNOWN = 3 -- the stride of CLOSING: id, and the mailbox entry up to which it knows: ms, place
 local SLICE = 4000 -- arguments a call: Lua's C stack ends at 8,000; even, so that pairs stay together
+local PIECES = 4 -- the stride of BLOBS: id, run, name, bytes
+local RUNNING = 0
 local PAGE = 256 -- mailbox entries looked at in one go
 
 local function each_slice(command, key, list)
@@ -136,6 +139,60 @@ local function write_outbox(key, batch)
   end
 end
 
+-- The run id and status of a head, without decoding the rest of it; what they are of a damaged one, nobody knows.
+local function head_of_run(blob)
+  local start = string.byte(blob, 1) == 0xdc and 3 or 1 -- array 16, else a fixarray
+  local _, status, run_id = cmsgpack.unpack_limit(blob, 2, start)
+  return run_id, status
+end
+
+-- The instance is gone but for its histories; returns its earlier runs.
+local function remove_instance(prefix, removal)
+  local id = removal[1]
+  local runs = redis.call('SMEMBERS', prefix .. 'u:' .. id)
+  redis.call('UNLINK', prefix .. 'i:' .. id, prefix .. 'p:' .. id, prefix .. 'u:' .. id)
+  redis.call('ZREM', prefix .. 't', id)
+  redis.call('SREM', prefix .. 'busy', id)
+  for n = 3, #removal do
+    redis.call('ZREM', prefix .. 'v:' .. removal[n], id)
+  end
+  return runs
+end
+
+local function remove(prefix, removal)
+  local id, run = removal[1], removal[2]
+  local runs = {}
+  local head = redis.call('GET', prefix .. 'i:' .. id)
+  if head then
+    local read, current, status = pcall(head_of_run, head)
+    if not (read and type(current) == 'string') or (current == run and status == RUNNING) then
+      return
+    elseif current == run then
+      runs = remove_instance(prefix, removal)
+    end
+  end
+  redis.call('SREM', prefix .. 'u:' .. id, run)
+  runs[#runs + 1] = run
+  for _, gone in ipairs(runs) do
+    local name = id .. ':' .. gone
+    redis.call('UNLINK', prefix .. 'h:' .. name, prefix .. 'b:' .. name)
+    redis.call('HDEL', prefix .. 'x', name)
+    redis.call('ZREM', prefix .. 'r', name)
+  end
+end
+
+-- What an end, a start after an end, and large payloads leave behind.
+local function write_kept(prefix, batch)
+  each_slice('ZADD', prefix .. 'r', batch[EXPIRIES])
+  for at = 1, #batch[DISPLACED], 2 do
+    redis.call('SADD', prefix .. 'u:' .. batch[DISPLACED][at], batch[DISPLACED][at + 1])
+  end
+  local blobs = batch[BLOBS]
+  for at = 1, #blobs, PIECES do
+    redis.call('HSET', prefix .. 'b:' .. blobs[at] .. ':' .. blobs[at + 1], blobs[at + 2], blobs[at + 3])
+  end
+end
+
 -- What few batches have.
 local function write_rare(prefix, batch)
   write_outbox(prefix .. 'ob', batch)
@@ -147,6 +204,7 @@ local function write_rare(prefix, batch)
   end
   each_slice('HSET', prefix .. 'x', batch[MARKS])
   each_slice('HDEL', prefix .. 'x', batch[UNMARKS])
+  write_kept(prefix, batch)
   for _, notice in ipairs(batch[NOTICES]) do
     redis.call('PUBLISH', batch[CHANNEL], notice)
   end
@@ -165,6 +223,9 @@ local function write(batch, histories)
   each_slice('ZREM', prefix .. 't', batch[UNTIMED])
   each_slice('SADD', prefix .. 'busy', batch[BUSY])
   each_slice('SREM', prefix .. 'busy', batch[IDLE])
+  for _, removal in ipairs(batch[REMOVALS] or {}) do
+    remove(prefix, removal)
+  end
 end
 
 local function verdict(code, sequence, counter, ids)
