@@ -69,7 +69,8 @@ class Cluster:
     def workers(self) -> list[dict[str, Any]]:
         """Each worker: ``name``, ``queue``, ``pid``. One that has just died, or waits for resources, has the pid None.
 
-        ``waits_for`` tells of the resources that Ray has not found yet; else it is None.
+        ``waits_for`` tells of the resources that Ray has not found yet; else it is None. ``failing``: which
+        ``@on_worker_start`` keeps a worker from taking steps, and why; "" where none does.
         """
         found: list[dict[str, Any]] = _answer(self._supervisor.describe.remote("worker"))
         return found

@@ -82,6 +82,7 @@ class _Worker:
         self.asked = asyncio.Event()  # it has said what it holds, or it is away and holds nothing
         self.retiring = False
         self.up = False
+        self.failing = ""  # why it is not, as it says itself
 
     @property
     def takes_work(self) -> bool:
@@ -139,10 +140,16 @@ class DispatcherActor:
             self._background.start(self._gather_knowledge())
         self._pump()
 
-    async def staffed(self) -> bool:
-        """Whether there is a worker (one that died comes back), or there may be: nobody has said yet which."""
+    async def staffed(self) -> tuple[bool, str]:
+        """Whether there is a worker (one that died comes back), or there may be: nobody has said yet which.
+
+        With False: why those that there are take nothing, "" when there are none.
+        """
         known = [worker for worker in self._workers.values() if worker.process and not worker.retiring]
-        return bool(known) or not self._informed.is_set()
+        failing = [worker.failing for worker in known if worker.failing and not worker.up]
+        if known and len(failing) == len(known):
+            return False, f"none of its {len(known)} workers takes steps: {failing[0]}"
+        return bool(known) or not self._informed.is_set(), ""
 
     async def _gather_knowledge(self) -> None:
         """This process may be the successor of one that died; workers that are added later begin with nothing."""
@@ -413,9 +420,18 @@ class DispatcherActor:
             worker.tasks.setdefault(StepKey(id, run_id, step), _Held("", attempt, limit_ms, which, now_s))
         for id, run_id, step, attempt in ended:
             self._ended.setdefault(StepKey(id, run_id, step), _Ended(name, attempt, False, ""))
-        worker.up = True
         worker.asked.set()
+        await self._until_prepared(worker)
+        worker.up = True
         self._pump()
+
+    async def _until_prepared(self, worker: _Worker) -> None:
+        """Returns when it has all that its activities need; what it runs already, it runs."""
+        while True:
+            worker.failing = await worker.peer.call("prepared", _LISTEN_S)
+            if not worker.failing:
+                return
+            worker.up = False
 
     def _forget_ended(self, name: str) -> None:
         """Its memory went with it, and so did a report that was not durable: a host that still waits tries again.

@@ -43,9 +43,9 @@ class Staffing:
 
     async def _look(self) -> None:
         try:
-            staffed = await self._dispatcher.call("staffed")
+            staffed, why = await self._dispatcher.call("staffed")
         except Absent:
-            staffed = False
+            staffed, why = False, ""
         except GONE:
             return  # it comes back, and says then
         if staffed:
@@ -53,5 +53,5 @@ class Staffing:
             self._owner.unplaced(told.values(), "")
             return
         waiting = {key: task for key, task in self._open.items() if self._seen.get(key) is task}
-        self._owner.unplaced([task for key, task in waiting.items() if key not in self._told], self._why)
+        self._owner.unplaced([task for key, task in waiting.items() if key not in self._told], why or self._why)
         self._told.update(waiting)

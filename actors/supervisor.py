@@ -287,7 +287,13 @@ class SupervisorActor:
         described: dict[str, Any] = {"slot": child.slot, "shards": [], "pid": None}
         if child.kind == "worker":
             waits_for = dict(child.asks) if child.waits else None
-            described = {"name": child.name, "queue": child.queue, "pid": None, "waits_for": waits_for}
+            described = {
+                "name": child.name,
+                "queue": child.queue,
+                "pid": None,
+                "waits_for": waits_for,
+                "failing": "",
+            }
         if not child.waits:
             with contextlib.suppress(*GONE):
                 described |= await child.peer.call("describe")

@@ -73,12 +73,22 @@ class WorkerActor:
         return self._name
 
     async def start(self) -> None:
-        """Load the modules, unless that is done. Raises: what they raise."""
-        self._runner()
+        """Load the modules, unless that is done, and begin to enter what they need. Raises: what they raise."""
+        self._runner().readiness.want()
+
+    async def prepared(self, within_s: float) -> str:
+        """Why activities cannot begin yet; "" as soon as all that they need is entered (``@on_worker_start``)."""
+        readiness = self._runner().readiness
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await readiness.wait()
+                return ""
+        return readiness.failing or "it waits for what @on_worker_start enters"
 
     async def describe(self) -> dict[str, Any]:
-        """Name and process id."""
-        return {"name": self._name, "pid": os.getpid()}
+        """Name and process id; ``failing``: why it takes no steps yet, "" where nothing fails."""
+        failing = "" if self._attempts is None else self._attempts.readiness.failing
+        return {"name": self._name, "pid": os.getpid(), "failing": failing}
 
     async def live(self) -> None:
         """Returns when it was stopped; a call that fails tells its caller at once that the process died."""
@@ -138,6 +148,10 @@ class WorkerActor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_REPORTS_S):
                 await self._reporting.close()
+        if self._attempts is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_REPORTS_S):
+                    await self._attempts.readiness.close()
         self._stopped.set()
 
     def _adopted(self, host: str, key: StepKey, attempt: int) -> bool:

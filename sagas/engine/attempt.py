@@ -20,7 +20,8 @@ from compensations import Outcome
 from sagas.engine.clock import Alarm, Clock
 from sagas.engine.context import Step, enter
 from sagas.engine.pulse import Pulse
-from sagas.engine.steps import Heartbeat, StepReport, StepTask
+from sagas.engine.readiness import Readiness
+from sagas.engine.steps import Heartbeat, StepReport, StepTask, queue_timed_out
 from sagas.errors import ArgumentMismatch, PayloadError
 from sagas.kernel.activity import Activity
 from sagas.kernel.duration import from_ms
@@ -46,6 +47,7 @@ class AttemptRunner:
         self.registry = registry
         self.clock = clock
         self.closing = False
+        self.readiness = Readiness(registry)
         self.threads = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="saga-activity")
 
     def begin(self, task: StepTask, done: Done, heard: Heard = unheard) -> RunningAttempt:
@@ -79,6 +81,7 @@ class RunningAttempt:
         "_runner",
         "_started_ms",
         "_task",
+        "_waits",
         "_which",
         "_withdrawn",
         "_work",
@@ -95,24 +98,52 @@ class RunningAttempt:
         self._alarms: list[Alarm | None] = []
         self._queued: concurrent.futures.Future[Any] | None = None  # of work in a thread
         self._withdrawn = False  # cancelled before its first line
+        self._waits = False  # until its process is ready
         self._activity = runner.registry.activity(task.activity)
         self._work: asyncio.Future[Any] | None = None
         if self._activity is None:
             self._never_ran(_unknown(task.activity))
-            return
+        elif runner.readiness.ready or runner.registry.is_replaced(self._activity):
+            self._start(self._activity)
+        else:
+            self._waits = True
+            runner.readiness.when_ready(functools.partial(self._start_late, self._activity))
+            if task.begins_until_ms is not None:
+                left_ms = max(0, task.begins_until_ms - self._started_ms)
+                self._alarms.append(runner.clock.alarm(left_ms, self._waited_too_long))
+
+    def _start_late(self, activity: Activity[..., Any]) -> None:
+        """What it needs is there now; it may have been given up in the meantime."""
+        if self._done is not None:
+            self._waits = False
+            self._disarm()
+            self._started_ms = self._runner.clock.now_ms()
+            self._limit_ms, self._which = self._task.limit(self._started_ms)
+            self._start(activity)
+
+    def _waited_too_long(self) -> None:
+        self._tell(queue_timed_out(self._task))
+
+    def _start(self, activity: Activity[..., Any]) -> None:
+        runner = self._runner
         try:
-            args, kwargs = self._activity.signature.decode(task.args)
+            args, kwargs = activity.signature.decode(self._task.args)
         except (PayloadError, ArgumentMismatch) as error:
             # As of an unknown activity: a worker with other code may make it.
-            self._never_ran(_undecodable(self._activity, error))
+            self._never_ran(_undecodable(activity, error))
             return
         try:
-            self._work = self._begun(functools.partial(runner.registry.function_of(self._activity), *args, **kwargs))
+            self._work = self._begun(functools.partial(runner.registry.function_of(activity), *args, **kwargs))
         except Exception as error:  # of this process: no thread can be started, say
             asyncio.get_running_loop().call_soon(self._report, None, Failure.of(error))
             return
         self._work.add_done_callback(self._ended)
         self._set_alarms()
+
+    @property
+    def work(self) -> asyncio.Future[Any] | None:
+        """What it does; None before it has begun."""
+        return self._work
 
     @property
     def details(self) -> bytes:
@@ -124,8 +155,10 @@ class RunningAttempt:
 
         A coroutine meets a CancelledError at its await, a thread at its next heartbeat.
         """
+        if self._waits and self._done is not None:
+            return self._tell(withdrawn(self._task))
         if self._work is None or self._done is None:
-            return
+            return None
         self._pulse.cancelled = True
         if self._queued is not None:
             self._withdrawn |= self._queued.cancel()  # nothing comes of it once a thread has begun
@@ -135,10 +168,12 @@ class RunningAttempt:
             self._work.cancel()
         if self._runner.closing:
             self._report(None, Failure.cancelled(Outcome.UNKNOWN))
+        return None
 
     def _begun(self, call: functools.partial[Any]) -> asyncio.Future[Any]:
         """The activity's function at work in a context of its own: as a task, or in a thread."""
-        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        loop, ready = asyncio.get_running_loop(), self._runner.readiness.context
+        context = contextvars.copy_context() if ready is None else ready.copy()
         context.run(enter, self._step())
         if inspect.iscoroutinefunction(call):
             self._pulse.begin()
@@ -233,12 +268,16 @@ class RunningAttempt:
 
     def _tell(self, report: StepReport) -> None:
         self._pulse.end()
-        for alarm in self._alarms:
-            if alarm is not None:
-                alarm.cancel()
+        self._disarm()
         done, self._done = self._done, None
         if done is not None:
             done(report)
+
+    def _disarm(self) -> None:
+        for alarm in self._alarms:
+            if alarm is not None:
+                alarm.cancel()
+        self._alarms.clear()
 
 
 def _called(call: Callable[[], Any], pulse: Pulse) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sagas.engine.attempt import AttemptRunner, Heard, RunningAttempt, unheard
 from sagas.engine.steps import StepKey, StepReport, StepTask
+
+_LET_GO_S = 1.0
 
 Deliver = Callable[[Sequence[StepReport]], None]
 """How reports come back; called on the host's loop, must return at once."""
@@ -71,6 +74,11 @@ class InProcessExecutor:
 
     async def close(self) -> None:
         self._runner.stop()
-        for _, running in list(self._running.values()):
-            running.cancel()
+        running = [attempt for _, attempt in self._running.values()]
+        for attempt in running:
+            attempt.cancel()
         self._runner.close()
+        work = [attempt.work for attempt in running if attempt.work is not None]
+        if work and self._runner.readiness.in_use:  # let go of what it uses before that is gone
+            await asyncio.wait(work, timeout=_LET_GO_S)
+        await self._runner.readiness.close()

@@ -9,6 +9,7 @@ from typing import Any
 from sagas.errors import DefinitionError, InvalidArgument
 from sagas.kernel.activity import Activity, definitions
 from sagas.kernel.saga import MARK, SagaType, saga_type_of
+from sagas.kernel.worker_start import WorkerStart, worker_starts
 
 
 class Registry:
@@ -19,6 +20,7 @@ class Registry:
         self._activities: dict[str, Activity[..., Any]] = {}
         self._stand_ins: dict[str, Callable[..., Any]] = {}
         self._seen: set[str] = set()
+        self._met: set[str] = set()  # modules of which something is registered, or used by one that is
         for module in modules:
             self.add_module(module)
 
@@ -35,7 +37,8 @@ class Registry:
 
     def _walk(self, module: types.ModuleType) -> bool:
         """Register what is found from ``module`` on; returns whether there was anything, new or known."""
-        declaring = {name for definition in definitions for name in _with_packages(definition.__module__)}
+        declared = (*definitions, *worker_starts)
+        declaring = {name for definition in declared for name in _with_packages(definition.__module__)}
         pending, found = [module], False
         while pending:
             at = pending.pop()
@@ -43,11 +46,15 @@ class Registry:
                 found = True
                 continue
             self._seen.add(at.__name__)
+            self._met.add(at.__name__)
             for member in list(vars(at).values()):
+                self._met.add(str(getattr(member, "__module__", "")))
                 if isinstance(member, types.ModuleType) and member.__name__ in declaring:
                     pending.append(member)
                 elif isinstance(member, Activity) or _is_saga(member):
                     self.add(member)
+                    found = True
+                elif isinstance(member, WorkerStart):
                     found = True
         return found
 
@@ -55,6 +62,7 @@ class Registry:
         """Register one saga or activity, with its compensation. Raises: DefinitionError when the name is taken."""
         if isinstance(definition, Activity):
             self._put(self._activities, "activities", definition.name, definition, definition.function)
+            self._met.add(definition.__module__)
             if definition.undo is not None:
                 self.add(definition.undo)
         else:
@@ -78,6 +86,10 @@ class Registry:
         self.learn(activity)
         self._stand_ins[activity.name] = stand_in
 
+    def is_replaced(self, activity: Activity[..., Any]) -> bool:
+        """Whether a stand-in runs in its place."""
+        return activity.name in self._stand_ins
+
     def function_of(self, activity: Activity[..., Any]) -> Callable[..., Any]:
         """What to call for an activity: its own function, or its stand-in."""
         return self._stand_ins.get(activity.name, activity.function)
@@ -100,6 +112,11 @@ class Registry:
     def activity(self, name: str) -> Activity[..., Any] | None:
         """The activity of that name, or None."""
         return self._activities.get(name)
+
+    @property
+    def worker_starts(self) -> list[WorkerStart]:
+        """What a process that runs these activities enters before, in order."""
+        return [start for start in worker_starts if start.__module__ in self._met]
 
     @property
     def saga_names(self) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import assert_type
@@ -51,6 +52,23 @@ def _queues() -> dict[str, sagas.Workers | int]:
     big: sagas.RayResources = {"num_gpus": 4}
     render.options(ray=big)
     return {"gpu": sagas.Workers(count=2, ray=big, concurrency=8), "mail": 1}
+
+
+@activity(heartbeat_timeout=timedelta(minutes=1), queue_timeout=30)
+async def crawl(pages: int) -> None:
+    for page in range(sagas.step().heartbeat_details or 0, pages):
+        sagas.heartbeat(page)
+
+
+@sagas.on_worker_start
+async def pool() -> AsyncIterator[None]:
+    yield
+
+
+@sagas.on_worker_start
+@asynccontextmanager
+async def connection() -> AsyncIterator[str]:
+    yield "open"
 
 
 @activity
