@@ -97,7 +97,13 @@ def test_every_kind_of_event_has_a_span_of_its_own_or_lies_in_its_episodes() -> 
     ends |= {"TimerCancelled", "MessageDelivered", "MessageRefused", "ChildStarted", "ChildRefused"}
     instants = {kind.__name__ for kind in INSTANTS}
     run = {"RunStarted", "RunCompleted", "RunFailed", "RunCancelled", "RunTimedOut", "RunTerminated"}
-    inner = {"Activated", "StepCancelRequested", "CompensationEnded"}  # the episode's span tells of them
+    inner = {
+        "Activated",
+        "StepCancelRequested",
+        "CompensationEnded",
+        "AttributesSet",
+        "Patched",
+    }  # the episode's span tells of them
     kinds = {kind.__name__ for base in Event.__subclasses__() for kind in base.__subclasses__()}
     assert kinds == beginnings | ends | instants | run | inner
 
