@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sagas.errors import ActivityFailed as ActivityFailed
     from sagas.errors import ActivityTimeout as ActivityTimeout
     from sagas.errors import ArgumentMismatch as ArgumentMismatch
+    from sagas.errors import CallbackDone as CallbackDone
     from sagas.errors import CodecError as CodecError
     from sagas.errors import DefinitionError as DefinitionError
     from sagas.errors import DeterminismWarning as DeterminismWarning
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from sagas.handle import Handle as Handle
     from sagas.kernel.activity import activity as activity
     from sagas.kernel.attributes import set_attributes as set_attributes
+    from sagas.kernel.callback import Callback as Callback
+    from sagas.kernel.callback import callback as callback
     from sagas.kernel.child import Child as Child
     from sagas.kernel.child import child as child
     from sagas.kernel.flow import info as info
@@ -98,6 +101,7 @@ _ORIGIN = {
         "ActivityFailed",
         "ActivityTimeout",
         "ArgumentMismatch",
+        "CallbackDone",
         "CodecError",
         "DefinitionError",
         "DeterminismWarning",
@@ -130,6 +134,7 @@ _ORIGIN = {
     "sagas.kernel.activity": ("activity",),
     "sagas.kernel.attributes": ("set_attributes",),
     "sagas.kernel.child": ("Child", "child"),
+    "sagas.kernel.callback": ("Callback", "callback"),
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
     "sagas.kernel.handlers": ("query", "signal", "update"),
     "sagas.kernel.outgoing": ("instance",),

@@ -56,7 +56,14 @@ class Access:
 
     async def admit(self, admission: Admission) -> Admitted:
         """Send a message in at its instance's door. Raises: what the door's verdict means, StoreUnavailable."""
-        admitted = await self._enqueue(admission)
+        return (await self.admit_certainly(admission))[0]
+
+    async def admit_certainly(self, admission: Admission) -> tuple[Admitted, bool]:
+        """``admit``, and whether KNOWN can only mean an earlier call: no answer to this one was lost on its way."""
+        admitted, certain = await self._enqueue(admission)
+        return self._judged(admission, admitted), certain
+
+    def _judged(self, admission: Admission, admitted: Admitted) -> Admitted:
         match admitted.verdict:
             case AdmissionVerdict.OK | AdmissionVerdict.KNOWN | AdmissionVerdict.EXISTING:
                 return admitted
@@ -84,14 +91,14 @@ class Access:
                 del self._lifted[next(iter(self._lifted))]
         return admitted
 
-    async def _enqueue(self, admission: Admission) -> Admitted:
-        """Send until the store has answered: the message id makes sending again safe."""
-        for delay in _TRIES_S:
+    async def _enqueue(self, admission: Admission) -> tuple[Admitted, bool]:
+        """Send until the store has answered: the message id makes sending again safe. Also whether once was enough."""
+        for tried, delay in enumerate(_TRIES_S):
             try:
-                return await self.store.enqueue(admission)
+                return await self.store.enqueue(admission), tried == 0
             except StoreUnavailable:
                 await asyncio.sleep(delay)
-        return await self.store.enqueue(admission)
+        return await self.store.enqueue(admission), False
 
     async def head(self, id: str, run_id: str | None = None) -> Head:
         """The head, waiting for a run that is admitted but not applied by any host yet."""

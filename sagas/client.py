@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
+from sagas import completing
 from sagas.access import Access
 from sagas.deleting import Erasure, delete, erase
 from sagas.description import Description, describe_stored
@@ -178,6 +179,24 @@ class Client:
             )
         )
         return Handle(self._access, id, admitted.run_id or started.run_id, saga_type)
+
+    # --- callbacks
+
+    async def complete(self, token: str, value: object = None, *, message_id: str | None = None) -> None:
+        """Give a saga's ``callback()`` its value; returns once that is durable, whether or not a host is up.
+
+        ``message_id``: the same id is one answer, however often it is sent. Raises: InvalidArgument when the token was
+        never given away; CallbackDone when it was answered before; SagaClosed when its run has ended; SagaNotFound,
+        PayloadError, Overloaded, StoreUnavailable.
+        """
+        await completing.complete(self._access, token, value, message_id)
+
+    async def fail(self, token: str, error: str | BaseException, *, message_id: str | None = None) -> None:
+        """Say that a saga's ``callback()`` failed: awaiting it raises, as an activity does that raised ``error``.
+
+        Raises: as ``complete`` does.
+        """
+        await completing.fail(self._access, token, error, message_id)
 
     # --- look
 

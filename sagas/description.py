@@ -37,6 +37,8 @@ class Wait:
                 return f"child {self.what!r}, since {self.at:%Y-%m-%d %H:%M:%S %Z}"
             case "delivery":
                 return f"a message to {self.what!r} to be delivered, since {self.at:%Y-%m-%d %H:%M:%S %Z}"
+            case "callback":
+                return f"callback {self.what}, since {self.at:%Y-%m-%d %H:%M:%S %Z}"
             case "code":
                 return self.what
             case _:

@@ -145,6 +145,21 @@ class SagaAlreadyStarted(SagaError):
         )
 
 
+class CallbackDone(SagaError):
+    """The callback was completed or failed before; the first answer counts. Attributes: ``id``, ``number``."""
+
+    def __init__(self, id: str, number: int = 0) -> None:
+        super().__init__(id, number)
+        self.id = id
+        self.number = number
+
+    def __str__(self) -> str:
+        return (
+            f"callback {self.number} of saga {self.id!r} was answered before, and the first answer counts: "
+            "nothing is left to do"
+        )
+
+
 class UpdateRejected(SagaError):
     """The validator of an update refused it; the history is unchanged. Attributes: ``name``, ``message``."""
 

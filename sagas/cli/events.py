@@ -14,7 +14,7 @@ from sagas.payloads import decode
 from sagas.payloads.sealing import opened_words
 
 _ONLY_FOR_MACHINES = frozenset(
-    {"id", "run_id", "message_id", "trace", "trace_mode", "reply_to", "scope", "errors", "started_ms"}
+    {"id", "run_id", "message_id", "trace", "trace_mode", "reply_to", "secret", "scope", "errors", "started_ms"}
 )
 _PLUMBING = (Activated,)
 """Events that tell a person nothing; their places in the history still count."""

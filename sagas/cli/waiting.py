@@ -59,6 +59,11 @@ def _wait(id: str, wait: Wait, now: datetime) -> Reason:
             return Reason(
                 f"its message to {wait.what!r} has not arrived, {since}: a host delivers it as soon as it can"
             )
+        case "callback":
+            return Reason(
+                f"it waits for callback {wait.what} to be completed, {since}",
+                "whoever has its token calls `sagas complete TOKEN VALUE`, or `sagas fail TOKEN ERROR`",
+            )
         case "code":
             return Reason(wait.what, "start a host with the module that declares it: `sagas dev MODULE`")
         case _:

@@ -151,11 +151,23 @@ class Delete(Message):
     run_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackAnswered(Message):
+    """Somebody answered callback ``number`` of a run: with ``failure`` (a row), or else with ``result``."""
+
+    TAG: ClassVar[int] = 11
+    run_id: str
+    number: int
+    secret: bytes
+    result: bytes = b""
+    failure: tuple[Any, ...] = ()
+
+
 _KINDS: dict[int, type[Message]] = {
     kind.TAG: kind
     for kind in (
         *(Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported),
-        *(Update, UpdateAsked, ChildAnswer, Delete),
+        *(Update, UpdateAsked, CallbackAnswered, ChildAnswer, Delete),
     )
 }
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compensations import Compensation, Outcome
+from sagas.engine.callbacks import fact_of_answer
 from sagas.engine.envelope import envelope_of
 from sagas.engine.family import end_of_child, farewells, is_for_another
 from sagas.engine.heads import head_of, index_changes, notice_of, removal_of
 from sagas.engine.message import (
+    CallbackAnswered,
     Cancel,
     ChildAnswer,
     Delete,
@@ -490,6 +492,8 @@ class Resident:
             self._discard.append(mail.entry)
         elif isinstance(message, ChildAnswer):
             self._on_child(mail.entry, message, now_ms)
+        elif isinstance(message, CallbackAnswered):
+            self._on_answer(mail.entry, message, now_ms)
         else:
             self._mail.append(mail.entry)
             self._facts.append(_fact_of(message, now_ms))
@@ -506,6 +510,14 @@ class Resident:
         if number in self._state.messages and not self._is_answered(number):  # the door's answer is still on its way
             self._facts.append(ChildStarted(number, at_ms=now_ms))
         self._facts.append(end_of_child(answer, now_ms))
+
+    def _on_answer(self, entry: str, answer: CallbackAnswered, now_ms: int) -> None:
+        fact = fact_of_answer(answer, self._state, self._facts, now_ms)
+        if fact is None:
+            self._discard.append(entry)
+        else:
+            self._mail.append(entry)
+            self._facts.append(fact)
 
     def _on_update(self, entry: str, update: Update | UpdateAsked, now_ms: int) -> None:
         if self._state.started is None and isinstance(update, Update):
@@ -803,6 +815,7 @@ class Resident:
         ]
         waits += [("delivery", m.target, m.at_ms) for m in state.messages.values() if isinstance(m, MessageSent)]
         waits += [("child", child.id, child.at_ms) for child in state.children.values()]
+        waits += [("callback", f"number {number}", opened.at_ms) for number, opened in state.callbacks.items()]
         due = state.next_wake_ms
         if due is not None:
             waits.append(("timer", "", due))

@@ -22,6 +22,8 @@ from sagas.errors import CodecError, NondeterminismError, QueryFailed, ReadOnlyE
 from sagas.kernel.activity import Activity
 from sagas.kernel.events import (
     Activated,
+    CallbackCompleted,
+    CallbackFailed,
     CancelRequested,
     ChildCompleted,
     ChildFailed,
@@ -63,6 +65,7 @@ from sagas.payloads import encode
 from sagas.value import value
 
 if TYPE_CHECKING:
+    from sagas.kernel.callback import Callback
     from sagas.kernel.child import Child
 
 log = logging.getLogger("sagas.saga")
@@ -268,6 +271,11 @@ class Instance:
         """Raises: ReadOnlyError inside a query, a predicate or an eviction."""
         if self._read_only:
             raise ReadOnlyError(f"a query, a predicate or a validator may only read: it tried to {what}")
+
+    @functools.cached_property
+    def callbacks(self) -> dict[int, Callback[Any]]:
+        """Those that are not answered, by number."""
+        return {}
 
     @functools.cached_property
     def patches(self) -> dict[str, bool]:
@@ -627,6 +635,10 @@ class Instance:
         if (child := self._children.pop(fact.number, None)) is not None:
             child.ended(fact)
 
+    def _called_back(self, fact: CallbackCompleted | CallbackFailed) -> None:
+        if (callback := self.callbacks.pop(fact.number, None)) is not None:
+            callback.answered(fact)
+
     def _signal(self, fact: SignalReceived) -> None:
         handler = self.saga_type.handlers.get(("signal", fact.name))
         if handler is None:
@@ -696,4 +708,6 @@ _APPLY: dict[type[Event], Callable[[Instance, Any], None]] = {
     ChildRefused: Instance._child_ended,
     ChildCompleted: Instance._child_ended,
     ChildFailed: Instance._child_ended,
+    CallbackCompleted: Instance._called_back,
+    CallbackFailed: Instance._called_back,
 }

@@ -19,6 +19,9 @@ from sagas.kernel.events import (
     CANCEL,
     Activated,
     AttributesSet,
+    CallbackCompleted,
+    CallbackFailed,
+    CallbackOpened,
     CancelRequested,
     ChildCompleted,
     ChildFailed,
@@ -101,6 +104,7 @@ class RunState:
     orphans: tuple[ChildScheduled, ...] = ()  # those of the children that the end of the run concerns
     dead_letters: list[SignalDeadLettered] = field(default_factory=list)
     updates: dict[str, OpenUpdate | None] = field(default_factory=dict)  # by message id; None: its outcome is recorded
+    callbacks: dict[int, CallbackOpened] = field(default_factory=dict)  # not answered yet
     cancel_reason: str | None = None
     lifts: int = 0  # resumes and cancels so far: what a parked run is moved by
     episode: Episode = field(default_factory=Episode)
@@ -176,6 +180,7 @@ class RunState:
                 self.note(step, begun)
         self.steps.clear()
         self.timers.clear()
+        self.callbacks.clear()
         self.messages.clear()  # delivered all the same: they are in the outbox since they were sent
         self.orphans = tuple(each for each in self.children.values() if each.on_parent_close != ABANDON_CHILD)
         self.children.clear()
@@ -302,6 +307,14 @@ def _update_decided(state: RunState, event: UpdateCompleted | UpdateFailed | Upd
     state.updates[event.message_id] = None
 
 
+def _callback_opened(state: RunState, event: CallbackOpened) -> None:
+    state.callbacks[event.number] = event
+
+
+def _callback_answered(state: RunState, event: CallbackCompleted | CallbackFailed) -> None:
+    state.callbacks.pop(event.number, None)
+
+
 def _cancel_requested(state: RunState, event: CancelRequested) -> None:
     state.lifts += 1
     if state.cancel_reason is None:
@@ -362,6 +375,9 @@ _FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
     UpdateCompleted: _update_decided,
     UpdateFailed: _update_decided,
     UpdateRefused: _update_decided,
+    CallbackOpened: _callback_opened,
+    CallbackCompleted: _callback_answered,
+    CallbackFailed: _callback_answered,
     CancelRequested: _cancel_requested,
     Parked: _parked,
     Resumed: _resumed,

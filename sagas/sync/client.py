@@ -152,6 +152,16 @@ class SyncClient:
         )
         return SyncHandle(self._thread, handle)
 
+    # --- callbacks
+
+    def complete(self, token: str, value: object = None, *, message_id: str | None = None) -> None:
+        """Give a saga's ``callback()`` its value; returns once that is durable."""
+        self._call(lambda: self._client.complete(token, value, message_id=message_id))
+
+    def fail(self, token: str, error: str | BaseException, *, message_id: str | None = None) -> None:
+        """Say that a saga's ``callback()`` failed; returns once that is durable."""
+        self._call(lambda: self._client.fail(token, error, message_id=message_id))
+
     # --- look
 
     def get(self, id: str, run_id: str | None = None) -> SyncHandle[Any]:

@@ -12,6 +12,9 @@ from typing import Any
 
 from sagas.kernel.episode import Beginning, Trail
 from sagas.kernel.events import (
+    CallbackCompleted,
+    CallbackFailed,
+    CallbackOpened,
     CancelRequested,
     ChildCompleted,
     ChildFailed,
@@ -219,6 +222,16 @@ def _outcome(within: EpisodeSpans, event: UpdateCompleted | UpdateFailed | Updat
             return within.instant(Kind.MESSAGE, index, "update rejected", event, attributes, error=event.reason)
 
 
+def _callback(within: EpisodeSpans, event: CallbackOpened | CallbackCompleted, index: int) -> Span:
+    what = "opened" if isinstance(event, CallbackOpened) else "completed"
+    return within.instant(Kind.MESSAGE, index, f"callback {what}", event, {"saga.callback": event.number})
+
+
+def _callback_failed(within: EpisodeSpans, event: CallbackFailed, index: int) -> Span:
+    error, said = words(Failure.from_row(event.failure)), {"saga.callback": event.number}
+    return within.instant(Kind.MESSAGE, index, "callback failed", event, said, error=error)
+
+
 def _dead_letter(within: EpisodeSpans, event: SignalDeadLettered, index: int) -> Span:
     attributes = {"saga.signal": event.name, "saga.message_id": event.message_id}
     return within.instant(Kind.MESSAGE, index, f"dead letter {event.name}", event, attributes, error=event.reason)
@@ -283,6 +296,9 @@ _ENDED: dict[type[Event], Callable[[EpisodeSpans, Any, Trail], Iterable[Span]]] 
 _INSTANTS: dict[type[Event], Callable[[EpisodeSpans, Any, int], Span]] = {
     SignalReceived: _signal,
     SignalDeadLettered: _dead_letter,
+    CallbackOpened: _callback,
+    CallbackCompleted: _callback,
+    CallbackFailed: _callback_failed,
     UpdateReceived: _update,
     UpdateAccepted: _update,
     UpdateCompleted: _outcome,

@@ -64,12 +64,19 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     74: ("ChildFailed", ("number", "id", "status", "failure", "reason")),
 }
 
+GOLDEN |= {
+    80: ("CallbackOpened", ("number", "secret")),
+    81: ("CallbackCompleted", ("number", "result", "message_id")),
+    82: ("CallbackFailed", ("number", "failure", "message_id")),
+}
+
 _numbers = st.integers(0, 2**53)
 _words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _plain = st.none() | st.booleans() | _numbers | _words | st.binary(max_size=20)
 _rows = st.lists(_plain, max_size=6).map(tuple)
 BY_FIELD: dict[str, st.SearchStrategy[Any]] = {
     "args": st.binary(max_size=50),
+    "secret": st.binary(max_size=16),
     "result": st.binary(max_size=50),
     "attributes": st.dictionaries(_words, _plain, max_size=3),
     "options": st.none() | st.dictionaries(_words, _plain, max_size=3),

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sagas.kernel.events import (
+    CallbackCompleted,
+    CallbackFailed,
+    CallbackOpened,
     CancelRequested,
     ChildCompleted,
     ChildFailed,
@@ -47,6 +50,7 @@ INSTANTS: dict[type[Event], Kind] = {
     SignalReceived: Kind.MESSAGE,
     SignalDeadLettered: Kind.MESSAGE,
     **dict.fromkeys((UpdateReceived, UpdateAccepted, UpdateCompleted, UpdateFailed, UpdateRefused), Kind.MESSAGE),
+    **dict.fromkeys((CallbackOpened, CallbackCompleted, CallbackFailed), Kind.MESSAGE),
     CancelRequested: Kind.MESSAGE,
     ChildCompleted: Kind.MESSAGE,
     ChildFailed: Kind.MESSAGE,

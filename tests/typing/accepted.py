@@ -143,6 +143,23 @@ async def supervise(user_id: str) -> str:
     return await sagas.child(book, user_id)
 
 
+@saga
+async def approved(order_id: str) -> int:
+    back = sagas.callback(int)
+    assert_type(back, sagas.Callback[int])
+    await charge(back.token, 1)
+    assert_type(await back, int)
+    many = sagas.callback(list[str])
+    assert_type(await many, list[str])
+    return await asyncio.wait_for(back, timeout=5)
+
+
+async def answer(client: Client, token: str) -> None:
+    assert_type(await client.complete(token, {"any": "value"}, message_id="m1"), None)
+    await client.fail(token, "no")
+    await client.fail(token, CardDeclined("no"))
+
+
 async def use(client: Client) -> None:
     handle = await client.start(Subscription, "u1", id="sub-1")
     assert_type(handle, Handle[int])

@@ -1,6 +1,7 @@
 """Every event a history can hold, one module a noun; ``base`` owns how they are written."""
 
 from sagas.kernel.events.base import SCHEMA, Decision, Event, Fact, decode_chunk, encode_chunk, same
+from sagas.kernel.events.callback import CallbackCompleted, CallbackFailed, CallbackOpened
 from sagas.kernel.events.child import (
     ABANDON_CHILD,
     CANCEL_CHILD,
@@ -64,6 +65,9 @@ __all__ = [
     "TERMINATE_CHILD",
     "Activated",
     "AttributesSet",
+    "CallbackCompleted",
+    "CallbackFailed",
+    "CallbackOpened",
     "CancelRequested",
     "ChildCompleted",
     "ChildFailed",
