@@ -145,8 +145,7 @@ async def supervise(user_id: str) -> str:
 
 @saga
 async def approved(order_id: str) -> int:
-    back = sagas.callback(int)
-    assert_type(back, sagas.Callback[int])
+    back: sagas.Callback[int] = sagas.callback(int)
     await charge(back.token, 1)
     assert_type(await back, int)
     many = sagas.callback(list[str])
