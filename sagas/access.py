@@ -24,6 +24,7 @@ from sagas.errors import (
 from sagas.ids import new_message_id
 from sagas.kernel.duration import Duration, to_ms
 from sagas.kernel.events import Event, decode_chunk
+from sagas.kernel.events.large import put_back, refers
 from sagas.kernel.state import RunState
 from sagas.patience import Patience
 from sagas.payloads.sealing import opened_words
@@ -142,7 +143,11 @@ class Access:
         chunks = await self.store.history(id, run)
         if not chunks:
             await self._known(id)
-        return [event for chunk in chunks for event in decode_chunk(chunk)]
+        return await self.whole(id, run, [event for chunk in chunks for event in decode_chunk(chunk)])
+
+    async def whole(self, id: str, run_id: str, events: list[Event]) -> list[Event]:
+        """Events as they were stored, with the payloads that lie beside their history. Raises: HistoryError."""
+        return put_back(events, await self.store.blobs(id, run_id)) if refers(events) else events
 
     async def result(self, id: str, run_id: str | None, timeout: Duration | None) -> bytes:
         """The encoded result of a run, once it has one. Raises: as ``Handle.result`` does."""
@@ -172,11 +177,20 @@ class Access:
                 raise SagaParked(id, opened_words(head.parked))
             if not head.closed_ms:
                 return None
-        last = await self.store.history(id, run_id or ("" if head is None else head.run_id), -1)
+        run = run_id or ("" if head is None else head.run_id)
+        last = await self.store.history(id, run, -1)
         if not last:
+            await self._check_kept(id, run)
             return None
         closing = decode_chunk(last[0])[-1]
-        return closing if isinstance(closing, CLOSINGS) else None
+        return (await self.whole(id, run, [closing]))[0] if isinstance(closing, CLOSINGS) else None
+
+    async def _check_kept(self, id: str, run_id: str) -> None:
+        """A run without a history has not begun, or is kept no longer. Raises: SagaNotFound for the latter."""
+        admitted, stored = await self.store.standing(id)
+        begins = stored is None or admitted == run_id or decode_head(stored).run_id == run_id
+        if not begins and not await self.store.history(id, run_id, -1):
+            raise SagaNotFound(id)
 
     def _is_lifted(self, id: str, head: Head) -> bool:
         """Whether the parked run was told to go on, and has not heard of it yet."""

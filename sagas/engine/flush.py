@@ -20,6 +20,9 @@ from sagas.store.port import Batch, Committed, CommitVerdict, Store
 
 log = logging.getLogger("sagas.engine")
 MAX_TRANSITIONS = 1000
+MAX_BYTES = 32 * 2**20
+"""Of the histories' chunks and large payloads of one shard in one call, as far as one turn alone does not exceed it."""
+
 _WRITTEN = (CommitVerdict.OK, CommitVerdict.DUP)
 _NAMED = 200  # ids in one line of the log
 _BACK_OFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -114,7 +117,8 @@ class Flush:
             self.on_rest()
 
     def _cut(self, shard: Shard) -> Written:
-        turns, shard.turns = shard.turns[:MAX_TRANSITIONS], shard.turns[MAX_TRANSITIONS:]
+        end = _fitting(shard.turns)
+        turns, shard.turns = shard.turns[:end], shard.turns[end:]
         if shard.turns:
             self._wanted.set()
         shard.sending = turns
@@ -218,6 +222,17 @@ class Flush:
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _fitting(turns: Written) -> int:
+    """How many of these go into one batch."""
+    left = MAX_BYTES
+    for count, (_, turn) in enumerate(turns[:MAX_TRANSITIONS]):
+        if (step := turn.transition) is not None:
+            left -= len(step.chunk or b"") + sum(len(data) for _, data in step.blobs)
+            if left < 0:
+                return max(count, 1)
+    return min(len(turns), MAX_TRANSITIONS)
 
 
 def _among(shard: Shard, shards: Iterable[Shard]) -> bool:

@@ -33,6 +33,7 @@ def head_of(
     parked_timer_ms: int = 0,
     waiting: tuple[tuple[str, str, int], ...] = (),
     closed_ms: int = 0,
+    blobs: int = 0,
 ) -> Head:
     """The head of a run as it stands."""
     return Head(
@@ -49,6 +50,7 @@ def head_of(
         paused=state.paused,
         waiting=waiting,
         attributes=state.attributes,
+        blobs=blobs,
         lifts=state.lifts,
     )
 

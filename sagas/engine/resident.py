@@ -14,6 +14,7 @@ from typing import Any
 from compensations import Compensation, Outcome
 from sagas.engine.callbacks import fact_of_answer
 from sagas.engine.envelope import envelope_of
+from sagas.engine.extent import Extent
 from sagas.engine.family import end_of_child, farewells, is_for_another
 from sagas.engine.heads import head_of, index_changes, notice_of, removal_of
 from sagas.engine.message import (
@@ -77,8 +78,6 @@ from sagas.kernel.events import (
     StepFailed,
     StepScheduled,
     TimerFired,
-    decode_chunk,
-    encode_chunk,
 )
 from sagas.kernel.failure import CANCELLED, ERROR, Failure
 from sagas.kernel.instance import Instance
@@ -205,6 +204,7 @@ class Resident:
         self._sent: list[str] = []
         self._outbox: list[bytes] = []
         self._updates = Updates()
+        self._extent = Extent()
         self._rejected: Mapping[str, str] = {}  # updates of this turn that are not to be recorded
         self._notice = False
         self._admits = False
@@ -218,11 +218,9 @@ class Resident:
         if loaded.head is None:
             return
         self.version = len(loaded.chunks)
-        history: list[Event] = []
         try:
             self.head = decode_head(loaded.head)
-            for chunk in loaded.chunks:
-                history.extend(decode_chunk(chunk))
+            history = self._extent.read(loaded)
         except HistoryError as error:
             self.unreadable = str(error)
             return
@@ -427,6 +425,9 @@ class Resident:
             # The coroutines have not seen these facts, or there are none: the next input tries anew.
             self._unapplied = True
             return facts, True
+        if why := self._extent.too_large(state):
+            state.evolve_all(facts)
+            return [*facts, self._park(why, now_ms)], True
         open_before = dict(state.steps)
         activation = self._instance.activate(facts, now_ms)
         facts, self._rejected = list(activation.facts), activation.rejected
@@ -534,6 +535,7 @@ class Resident:
             return
         self.evict()
         self._state, self.attempts, self.version, self._blocked = RunState(), {}, 0, ""
+        self._extent = Extent()
         saga_type = self._registry.saga(message.type)
         begins_ms = now_ms + message.delay_ms
         started = RunStarted(
@@ -745,9 +747,9 @@ class Resident:
 
     def _transition(self, events: Sequence[Event], now_ms: int) -> Transition:
         state = self._state
+        chunk, blobs = self._extent.write(events, state, now_ms) if events else (None, ())
         before, self.head = self.head, self._make_head(len(events), now_ms)
         admits, self._admits = self._admits, False
-        chunk = encode_chunk(events, now_ms) if events else None
         transition = Transition(
             id=self.id,
             run_id=self.run_id,
@@ -764,6 +766,7 @@ class Resident:
             outbox=tuple(self._outbox),
             notice=notice_of(self.id, self.run_id) if state.closed or self._notice else b"",
             expires_ms=self._expires_ms(now_ms) if state.closed else None,
+            blobs=blobs,
             displaces=before.run_id if before is not None and before.run_id != self.run_id else "",
         )
         if chunk is not None:
@@ -800,6 +803,7 @@ class Resident:
             parked_timer_ms=(self._next_ms() or 0) if state.held else 0,
             waiting=self._waiting(),
             closed_ms=now_ms if state.closed else 0,
+            blobs=self._extent.blobs,
         )
 
     def _waiting(self) -> tuple[tuple[str, str, int], ...]:

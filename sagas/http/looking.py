@@ -98,7 +98,8 @@ async def history(access: Access, id: str, run_id: str | None, page: slice[int, 
     """Events of a run; none of one that no host has taken yet."""
     run = await run_of(access, id, run_id)
     found = list(islice(_from(await access.store.history(id, run), page.start), page.stop - page.start + 1))
-    rows = [json_of(position, event) for position, event in found if position < page.stop]
+    shown = [event for position, event in found if position < page.stop]
+    rows = [json_of(position, event) for position, event in enumerate(await access.whole(id, run, shown), page.start)]
     return History(id=id, run_id=run, events=rows, next=page.stop if len(found) > len(rows) else None)
 
 

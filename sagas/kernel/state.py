@@ -76,6 +76,9 @@ class Status(enum.StrEnum):
     TERMINATED = "terminated"
 
 
+OVERGROWN = "its history has grown too large:"
+"""How the reason begins when a run is parked for the size of its history."""
+
 OpenStep = StepScheduled | CompensationScheduled
 Letter = MessageSent | ChildScheduled
 """What leaves through the outbox, and is answered by the door of another instance."""
@@ -109,6 +112,7 @@ class RunState:
     lifts: int = 0  # resumes and cancels so far: what a parked run is moved by
     episode: Episode = field(default_factory=Episode)
     rested: bool = False  # the code has seen every fact so far, or is held: the next fact wakes the run
+    overgrown: int = 0  # how often it was parked because its history had grown too large
     _origins: Origins = field(default_factory=Origins)
     _trail: Trail | None = field(default=None, compare=False)
     _trail_first: int = field(default=0, compare=False)  # index of the first event the trail is about
@@ -322,6 +326,7 @@ def _cancel_requested(state: RunState, event: CancelRequested) -> None:
 
 
 def _parked(state: RunState, event: Parked) -> None:
+    state.overgrown += event.reason.startswith(OVERGROWN)
     state.parked = event.reason
     state.rested = state.held
 

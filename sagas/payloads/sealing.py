@@ -20,8 +20,8 @@ from typing import Protocol, runtime_checkable
 
 import msgpack
 
+from sagas import limits
 from sagas.errors import CodecError, InvalidArgument, PayloadError
-from sagas.limits import LIMITS
 
 _MARK = b"\xc1"
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
@@ -85,9 +85,10 @@ def sealed(data: bytes) -> bytes:
 
     Raises: PayloadError when it is larger than a payload may be, or the codec cannot encode it.
     """
-    if len(data) > LIMITS.payload_bytes:
+    most = limits.LIMITS.payload_bytes
+    if len(data) > most:
         raise PayloadError(
-            f"a payload of {len(data):,} bytes is too large, {LIMITS.payload_bytes:,} is the most: "
+            f"a payload of {len(data):,} bytes is too large, {most:,} is the most: "
             "store the value elsewhere, and pass what names it"
         )
     codec = _Codecs.writer
@@ -104,6 +105,8 @@ def opened(data: bytes) -> bytes:
     """
     if data[:1] != _MARK:
         return data
+    if data[1:2] == b"\xc0":
+        raise PayloadError("a large payload lies beside the history this came from: read it by way of a client")
     try:
         name, content = msgpack.unpackb(data[1:])
     except Exception as error:
