@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := test
-.PHONY: venv demo test check sim chaos bench histories clean
+.PHONY: venv demo test check sim properties chaos bench histories clean
 
 venv: $(STAMP)
 
@@ -23,6 +23,11 @@ demo: $(STAMP)
 SEEDS ?= 200
 sim: $(STAMP)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+# Random programs in every place an instance can live, and rebuilt at every point of their histories.
+EXAMPLES ?= 2000
+properties: $(STAMP)
+	SAGAS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/properties --timeout=0 $(ARGS)
 
 # Real processes under kill -9: SEEDS of them from START, each played ROUNDS times.
 START ?= 0

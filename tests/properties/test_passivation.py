@@ -1,186 +1,29 @@
-"""Where an instance lives is never seen: random programs end alike resident, passivated at every point, and crashing.
-
-A program is data; one saga interprets it, so that Hypothesis writes sagas and shrinks those that tell worlds apart.
+"""Where an instance lives is never seen: random programs end alike resident, passivated at every point, and crashing;
+and from every point of its history the same run goes on to the same decisions.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 import sagas
-from sagas import Rejected, Retry, activity, compensating, query, saga, signal
+from sagas.kernel.events import Activated, Decision, Event
+from sagas.kernel.instance import Instance
+from sagas.kernel.saga import saga_type_of
 from sagas.testing import Environment
+from tests.properties.programs import Ear, Interpreter, Program, calls, effects, happenings, programs
 
-Op = list[Any]
-Program = list[Op]
-
-_effects: list[str] = []
-"""What activities and undos did, in order; one world at a time writes here."""
-_calls: dict[str, int] = {}
-"""How often each step was attempted, by its key."""
-
-_QUICK = Retry(initial=1, backoff=1, jitter=0, max_attempts=3)
-
-
-class Refused(Rejected): ...
-
-
-def _perform(line: str, outcome: str) -> str:
-    """Do it, or what ``outcome`` says: "ok", "flaky" (at first it fails), "fail" (always), "reject"."""
-    key = sagas.step().idempotency_key
-    _calls[key] = _calls.get(key, 0) + 1
-    _effects.append(f"{line} ({_calls[key]})")
-    if outcome == "fail" or (outcome == "flaky" and _calls[key] == 1):
-        raise OSError(line)
-    if outcome == "reject":
-        raise Refused(line)
-    return f"<{line}>"
-
-
-@activity(retry=_QUICK)
-async def plain(name: str, outcome: str) -> str:
-    return _perform(f"plain {name}", outcome)
-
-
-@activity(retry=_QUICK)
-async def act(name: str, outcome: str, undo_outcome: str) -> str:
-    return _perform(f"do {name}", outcome)
-
-
-@act.compensation(retry=Retry(initial=1, backoff=1, jitter=0))
-async def undo(result: str | None, name: str, outcome: str, undo_outcome: str) -> None:
-    _perform(f"undo {name} {result}", undo_outcome)
-
-
-@saga
-class Interpreter:
-    """Runs a program; ``trace`` is all it saw."""
-
-    def __init__(self, program: list[Any]) -> None:
-        self.program = program
-        self.trace: list[str] = []
-        self.draws: list[str] = []
-        self.told = 0
-
-    async def run(self) -> list[str]:
-        await self.block(self.program)
-        return self.trace
-
-    async def block(self, program: list[Any]) -> None:
-        for op in program:
-            await self.perform(op)
-
-    async def perform(self, op: list[Any]) -> None:
-        match op:
-            case ["plain", name, outcome]:
-                self.trace.append(await plain(name, outcome))
-            case ["act", name, outcome, undo_outcome]:
-                self.trace.append(await act(name, outcome, undo_outcome))
-            case ["sleep", seconds]:
-                await asyncio.sleep(seconds)
-                self.trace.append(f"slept {seconds}")
-            case ["wait", count, seconds]:
-                await self.wait(count, seconds)
-            case ["raise", why]:
-                raise ValueError(why)
-            case ["draw"]:
-                self.draws.append(f"{sagas.random()} {sagas.uuid4()}")
-            case _:
-                await self.nest(op)
-
-    async def nest(self, op: list[Any]) -> None:
-        match op:
-            case ["try", inner]:
-                try:
-                    await self.block(inner)
-                except Exception as error:
-                    self.trace.append(f"caught {type(error).__name__}")
-            case ["finally", inner, last]:
-                try:
-                    await self.block(inner)
-                finally:
-                    await self.block(last)
-            case ["scope", parallel, inner]:
-                async with compensating(parallel=parallel):
-                    await self.block(inner)
-            case ["gather", *branches]:
-                await asyncio.gather(*(self.block(branch) for branch in branches))
-            case ["group", *branches]:
-                async with asyncio.TaskGroup() as group:
-                    for branch in branches:
-                        group.create_task(self.block(branch))
-            case ["timeout", seconds, inner]:
-                async with asyncio.timeout(seconds):
-                    await self.block(inner)
-            case _:
-                raise ValueError(f"not a program: {op}")
-
-    async def wait(self, count: int, seconds: int) -> None:
-        try:
-            await sagas.wait_until(lambda: self.told >= count, timeout=seconds)
-            self.trace.append(f"told {self.told}")
-        except TimeoutError:
-            self.trace.append("not told")
-
-    @signal
-    def tell(self) -> None:
-        self.told += 1
-        self.trace.append(f"heard {self.told}")
-
-    @query
-    def seen(self) -> list[str]:
-        return self.trace
-
-    @query
-    def drawn(self) -> list[str]:
-        return self.draws
-
-
-# --- programs -------------------------------------------------------------------------------------------
-
-_NAMES = st.sampled_from("abcdefgh")
-_OUTCOMES = st.sampled_from(["ok", "ok", "ok", "flaky", "fail", "reject"])
-_UNDO_OUTCOMES = st.sampled_from(["ok", "ok", "flaky"])
-_SECONDS = st.integers(1, 5)
-
-_LEAVES: st.SearchStrategy[Op] = st.one_of(
-    st.tuples(st.just("plain"), _NAMES, _OUTCOMES).map(list),
-    st.tuples(st.just("act"), _NAMES, _OUTCOMES, _UNDO_OUTCOMES).map(list),
-    st.tuples(st.just("act"), _NAMES, st.just("ok"), _UNDO_OUTCOMES).map(list),
-    st.tuples(st.just("sleep"), _SECONDS).map(list),
-    st.tuples(st.just("wait"), st.integers(1, 3), _SECONDS).map(list),
-    st.just(["raise", "told to"]),
-    st.just(["draw"]),
-)
-
-
-def _nested(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
-    block = st.lists(ops, max_size=4)
-    return st.one_of(
-        st.tuples(st.just("try"), block).map(list),
-        st.tuples(st.just("finally"), block, st.lists(_LEAVES, max_size=1)).map(list),
-        st.tuples(st.just("scope"), st.booleans(), block).map(list),
-        st.tuples(st.just("gather"), block, block).map(list),
-        st.tuples(st.just("group"), block, block).map(list),
-        st.tuples(st.just("timeout"), _SECONDS, block).map(list),
-    )
-
-
-programs: st.SearchStrategy[Program] = st.lists(st.recursive(_LEAVES, _nested, max_leaves=10), min_size=1, max_size=4)
-
-happenings: st.SearchStrategy[list[tuple[int, str]]] = st.lists(
-    st.tuples(st.integers(0, 12), st.sampled_from(["tell", "tell", "tell", "cancel", "pause", "resume", "ask"])),
-    max_size=5,
-).map(sorted)
-"""What comes from outside, and in which half second after a full one, so that it never meets a timer."""
+EXAMPLES = int(os.environ.get("SAGAS_EXAMPLES", "60"))
+"""How many programs: ``make properties EXAMPLES=5000`` for a night."""
 
 
 # --- worlds ---------------------------------------------------------------------------------------------
@@ -194,16 +37,18 @@ class Life:
     compensation: str
     ending: str
     trace: list[str]
-    effects: dict[str, list[str]]
+    effects: Counter[str]
+    heard: int
     decisions: list[tuple[Any, ...]]
 
 
 async def live(program: Program, outside: list[tuple[int, str]], *, residents: int, crashing: bool) -> Life:
     """Run the program in a world of its own, and look at it again through the eyes of a new host."""
-    _effects.clear()
-    _calls.clear()
+    effects.clear()
+    calls.clear()
     async with AsyncExitStack() as opened:
         env = await opened.enter_async_context(sagas.testing.environment(residents=residents))
+        await env.client.start(Ear, id="ear")
         handle = await env.client.start(Interpreter, program, id="program")
         await env.settle()
         for second in range(14):
@@ -226,13 +71,15 @@ async def live(program: Program, outside: list[tuple[int, str]], *, residents: i
         await env.restart()  # the history gives it all again
         assert await env.client.get("program").query(Interpreter.seen) == trace
         assert await env.client.get("program").query(Interpreter.drawn) == drawn
+        rebuild_everywhere(await handle.history())
         described = await env.client.get("program").describe()
         return Life(
             status=str(described.status.value),
             compensation=str(described.compensation.value),
             ending=ending,
             trace=trace,
-            effects=_by_step(_effects),
+            effects=Counter(effects),
+            heard=await env.client.get("ear").query(Ear.times),
             decisions=decisions,
         )
 
@@ -251,10 +98,17 @@ async def _happen(env: Environment, what: str) -> None:
         "pause": handle.pause,
         "resume": handle.resume,
         "ask": lambda: handle.query("seen"),
+        "add": lambda: handle.update("add", 1),
     }
-    with suppress(sagas.SagaClosed):  # it ended before
+    if what == "add" and any(name in ("Paused", "Resumed") for name in await _names(handle)):
+        return  # whoever waits for the answer of one that is paused would make time go on
+    with suppress(sagas.SagaClosed, sagas.UpdateRejected):  # it ended before, or was told enough
         await doing[what]()
     await env.settle()
+
+
+async def _names(handle: sagas.Handle[Any]) -> list[str]:
+    return [type(event).__name__ for event in await handle.history()]
 
 
 async def _resumed(env: Environment) -> None:
@@ -269,7 +123,7 @@ async def _ending(env: Environment) -> str:
         return f"{type(error).__name__} {error}"
 
 
-_INCIDENTAL = {"at_ms", "due_ms", "message_id", "run_id", "trace", "errors", "since_ms"}
+_INCIDENTAL = {"at_ms", "reply_to", "due_ms", "message_id", "run_id", "trace", "errors", "since_ms"}
 """Fields that say when, or who sent it."""
 
 
@@ -282,12 +136,19 @@ async def _decisions(env: Environment) -> list[tuple[Any, ...]]:
     ]
 
 
-def _by_step(effects: list[str]) -> dict[str, list[str]]:
-    """The effects of each activity, in their order; between two activities that run at once there is none."""
-    found: dict[str, list[str]] = {}
-    for line in effects:
-        found.setdefault(line.split()[0], []).append(line)
-    return found
+def rebuild_everywhere(history: Sequence[Event]) -> None:
+    """From before each activation: another process rebuilds the run, goes on, and decides what is recorded."""
+    begun = 0  # of the facts of the activation in question
+    for at, event in enumerate(history):
+        if isinstance(event, Decision):
+            begun = at + 1
+        elif isinstance(event, Activated):
+            end = next((n for n in range(at + 1, len(history)) if not isinstance(history[n], Decision)), len(history))
+            instance = Instance.replay(saga_type_of(Interpreter), history[:begun])
+            decided = instance.activate(history[begun:at], event.at_ms)
+            assert (decided.park, decided.decisions) == ("", list(history[at + 1 : end]))
+            instance.evict()
+            begun = at + 1
 
 
 _EXAMPLES = [
@@ -305,6 +166,9 @@ _EXAMPLES = [
     ),
     ([["timeout", 2, [["finally", [["sleep", 5]], [["plain", "a", "flaky"]]]]]], [(1, "cancel"), (1, "cancel")]),
     ([["gather", [["sleep", 2], ["plain", "a", "ok"]], [["sleep", 2], ["plain", "b", "ok"]]]], []),
+    ([["child", "cancel", True, [["act", "a", "ok", "ok"], ["sleep", 3]]], ["send", "ear"]], [(1, "add"), (2, "add")]),
+    ([["timeout", 1, [["child", "terminate", True, [["sleep", 4]]]]], ["send", "nobody"]], []),
+    ([["child", "cancel", True, [["scope", False, [["act", "a", "ok", "flaky"], ["sleep", 5]]]]]], [(2, "cancel")]),
 ]
 
 
@@ -313,7 +177,7 @@ def test_programs_chosen_by_hand_live_alike_everywhere(program: Program, outside
     _compare(program, outside)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(program=programs, outside=happenings)
 @example(program=[["act", "a", "ok", "ok"]], outside=[(0, "cancel")])
 def test_any_program_lives_alike_everywhere(program: Program, outside: list[tuple[int, str]]) -> None:
