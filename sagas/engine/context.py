@@ -5,11 +5,22 @@ from __future__ import annotations
 import contextvars
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from sagas.engine.pulse import Pulse
 from sagas.errors import NotInSaga
 from sagas.payloads import encode
+
+
+class Beating(Protocol):
+    """The way from an activity's code to the attempt that runs it; ``engine.pulse.Pulse`` is one."""
+
+    cancelled: bool
+
+    def beat(self, details: bytes | None) -> None:
+        """The code is alive, and (unless None) has come this far.
+
+        Raises: CancelledError when it shall stop; PayloadError when the details are too large.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +36,7 @@ class Step:
     deadline: datetime | None
     traceparent: str = ""  # W3C header of this attempt's span, for calls that nothing instruments; "" without tracing
     heartbeat_details: Any = None  # the last that any attempt before this one has told ``sagas.heartbeat()``
-    pulse: Pulse | None = field(default=None, repr=False, compare=False)  # the way to the attempt that runs it
+    pulse: Beating | None = field(default=None, repr=False, compare=False)  # the way to the attempt that runs it
 
     @property
     def cancelled(self) -> bool:
