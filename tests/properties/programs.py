@@ -207,26 +207,44 @@ _LEAVES: st.SearchStrategy[Op] = st.one_of(
     st.tuples(st.just("wait"), st.integers(1, 3), _SECONDS).map(list),
     st.just(["raise", "told to"]),
     st.just(["draw"]),
-    st.tuples(st.just("send"), st.sampled_from(["ear", "ear", "nobody"])).map(list),
 )
 
 
-def _nested(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
+_SEND = st.tuples(st.just("send"), st.sampled_from(["ear", "ear", "nobody"])).map(list)
+
+
+def _one_way(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
+    """Blocks in which one thing follows the other."""
     block = st.lists(ops, max_size=4)
     return st.one_of(
         st.tuples(st.just("try"), block).map(list),
         st.tuples(st.just("finally"), block, st.lists(_LEAVES, max_size=1)).map(list),
         st.tuples(st.just("scope"), st.booleans(), block).map(list),
-        st.tuples(st.just("gather"), block, block).map(list),
-        st.tuples(st.just("group"), block, block).map(list),
         st.tuples(st.just("timeout"), _SECONDS, block).map(list),
-        st.tuples(st.just("child"), st.sampled_from(["terminate", "cancel", "abandon"]), st.booleans(), block).map(
-            list
-        ),
     )
 
 
-programs: st.SearchStrategy[Program] = st.lists(st.recursive(_LEAVES, _nested, max_leaves=10), min_size=1, max_size=4)
+def _nested(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
+    block = st.lists(ops, max_size=4)
+    return st.one_of(
+        _one_way(ops),
+        st.tuples(st.just("gather"), block, block).map(list),
+        st.tuples(st.just("group"), block, block).map(list),
+    )
+
+
+def _social(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
+    """With children, and never beside another branch: in which of two turns of one instant the answer of another
+    instance arrives is nobody's promise either."""
+    block = st.lists(ops, max_size=4)
+    return st.one_of(_one_way(ops), st.tuples(st.just("child"), _POLICIES, st.booleans(), block).map(list))
+
+
+_LONELY = st.recursive(_LEAVES, _nested, max_leaves=8)
+
+programs: st.SearchStrategy[Program] = st.lists(
+    st.recursive(st.one_of(_LONELY, _SEND), _social, max_leaves=5), min_size=1, max_size=4
+)
 
 happenings: st.SearchStrategy[list[tuple[int, str]]] = st.lists(
     st.tuples(st.integers(0, 12), st.sampled_from(["tell", "tell", "add", "cancel", "pause", "resume", "ask"])),

@@ -22,7 +22,7 @@ from sagas.kernel.saga import saga_type_of
 from sagas.testing import Environment
 from tests.properties.programs import Ear, Interpreter, Program, calls, effects, happenings, programs
 
-EXAMPLES = int(os.environ.get("SAGAS_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SAGAS_EXAMPLES", "40"))
 """How many programs: ``make properties EXAMPLES=5000`` for a night."""
 
 
