@@ -72,6 +72,12 @@ if TYPE_CHECKING:
     from sagas.kernel.handlers import query as query
     from sagas.kernel.handlers import signal as signal
     from sagas.kernel.handlers import update as update
+    from sagas.kernel.middleware import ActivityCall as ActivityCall
+    from sagas.kernel.middleware import ClientCall as ClientCall
+    from sagas.kernel.middleware import Middleware as Middleware
+    from sagas.kernel.middleware import Next as Next
+    from sagas.kernel.middleware import SagaRun as SagaRun
+    from sagas.kernel.middleware import use as use
     from sagas.kernel.outgoing import instance as instance
     from sagas.kernel.patching import patched as patched
     from sagas.kernel.resources import RayResources as RayResources
@@ -137,6 +143,7 @@ _ORIGIN = {
     "sagas.kernel.callback": ("Callback", "callback"),
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
     "sagas.kernel.handlers": ("query", "signal", "update"),
+    "sagas.kernel.middleware": ("ActivityCall", "ClientCall", "Middleware", "Next", "SagaRun", "use"),
     "sagas.kernel.outgoing": ("instance",),
     "sagas.kernel.patching": ("patched",),
     "sagas.kernel.resources": ("RayResources",),

@@ -7,20 +7,20 @@ call whose answer was lost can be sent again and is taken once.
 from __future__ import annotations
 
 import functools
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple, overload
 
 from sagas import completing
 from sagas.access import Access
+from sagas.calls import call_id, call_message_id, client_calls
 from sagas.deleting import Erasure, delete, erase
 from sagas.description import Description, describe_stored
 from sagas.engine.message import Signal, Start, Terminate, encode_message
 from sagas.errors import InvalidArgument
 from sagas.filter import Filter
 from sagas.handle import Handle
-from sagas.ids import check_id, new_message_id
+from sagas.ids import check_id
 from sagas.kernel.attributes import checked_attributes
 from sagas.kernel.duration import Duration, to_ms
 from sagas.kernel.handlers import handler_args, handler_name
@@ -34,6 +34,7 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 
+@client_calls("execute", "close")
 class Client:
     """See the module's law. Use it on one event loop; ``async with`` closes it."""
 
@@ -124,7 +125,7 @@ class Client:
         on_conflict: OnConflict,
         on_reuse: OnReuse,
     ) -> Handle[Any]:
-        admission = start_admission(message, uuid.uuid4().hex if id is None else id, on_conflict, on_reuse)
+        admission = start_admission(message, call_id() if id is None else id, on_conflict, on_reuse)
         admitted = await self._access.admit(admission)
         return Handle(self._access, admission.id, admitted.run_id or message.run_id, saga_type)
 
@@ -163,7 +164,7 @@ class Client:
         self._learn(saga_type)
         started = start_message(saga_type.name, saga_type.arguments.encode(args, {}), None)
         signalled = Signal(
-            message_id=new_message_id(message_id),
+            message_id=call_message_id(message_id),
             trace=current_traceparent(),
             name=handler_name(signal, "signal"),
             args=handler_args(signal, signal_args),
@@ -274,9 +275,9 @@ def start_message(
     if not type or not type.isprintable():
         raise InvalidArgument(f"{type!r} is no name of a saga type: give the name that its host knows it by")
     return Start(
-        message_id=new_message_id(message_id),
+        message_id=call_message_id(message_id),
         trace=current_traceparent(),
-        run_id=uuid.uuid4().hex if run_id is None else run_id,
+        run_id=call_id() if run_id is None else run_id,
         type=type,
         args=args,
         attributes=checked_attributes(attributes),
@@ -304,7 +305,7 @@ def start_admission(
 
 
 def _terminate_for_start() -> bytes:
-    return encode_message(Terminate(message_id=new_message_id(None), reason="replaced by a new start of the same id"))
+    return encode_message(Terminate(message_id=call_message_id(None), reason="replaced by a new start of the same id"))
 
 
 def _one_of(what: str, value: Any, allowed: tuple[str, ...]) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast, overload
 
 from sagas.access import Access
+from sagas.calls import call_message_id, client_calls
 from sagas.deleting import delete
 from sagas.description import Description
 from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
-from sagas.ids import new_message_id
 from sagas.kernel.duration import Duration
 from sagas.kernel.events import Event
 from sagas.kernel.handlers import MARK, Handler, handler_args, handler_name
@@ -25,6 +25,7 @@ R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
 
+@client_calls("send")
 class Handle(Generic[R]):
     """One instance. From ``start()`` it means that run; from ``client.get()`` the latest one."""
 
@@ -42,7 +43,7 @@ class Handle(Generic[R]):
         """
         name = handler_name(signal, "signal")
         message = Signal(
-            message_id=new_message_id(message_id),
+            message_id=call_message_id(message_id),
             trace=current_traceparent(),
             name=name,
             args=handler_args(signal, args),
@@ -95,7 +96,7 @@ class Handle(Generic[R]):
         when ``timeout`` passes first (the update goes on: send it again with its id to wait on).
         """
         call = UpdateCall(
-            message_id=new_message_id(message_id),
+            message_id=call_message_id(message_id),
             name=handler_name(update, "update"),
             args=handler_args(update, args),
             trace=current_traceparent(),
@@ -114,19 +115,19 @@ class Handle(Generic[R]):
 
     async def cancel(self, reason: str = "") -> None:
         """Ask the run to cancel: ``CancelledError`` at its current await, open scopes undone."""
-        await self.send(Cancel(message_id=new_message_id(None), reason=reason))
+        await self.send(Cancel(message_id=call_message_id(None), reason=reason))
 
     async def terminate(self, reason: str = "") -> None:
         """End the run at once: no code runs, nothing is undone."""
-        await self.send(Terminate(message_id=new_message_id(None), reason=reason))
+        await self.send(Terminate(message_id=call_message_id(None), reason=reason))
 
     async def pause(self, by: str = "") -> None:
         """Run no code of it until ``resume()``; messages and results are still recorded."""
-        await self.send(Pause(message_id=new_message_id(None), by=by))
+        await self.send(Pause(message_id=call_message_id(None), by=by))
 
     async def resume(self, by: str = "") -> None:
         """Let a paused run, or a parked one whose cause is gone, go on."""
-        await self.send(Resume(message_id=new_message_id(None), by=by))
+        await self.send(Resume(message_id=call_message_id(None), by=by))
 
     async def describe(self) -> Description:
         """Its status, and what it waits for. Raises: SagaNotFound."""

@@ -26,6 +26,7 @@ from sagas.errors import ArgumentMismatch, PayloadError
 from sagas.kernel.activity import Activity
 from sagas.kernel.duration import from_ms
 from sagas.kernel.failure import Failure
+from sagas.kernel.middleware import ActivityCall, activity_chain
 from sagas.kernel.registry import Registry
 from sagas.payloads import decode, encode
 
@@ -175,11 +176,41 @@ class RunningAttempt:
         loop, ready = asyncio.get_running_loop(), self._runner.readiness.context
         context = contextvars.copy_context() if ready is None else ready.copy()
         context.run(enter, self._step())
-        if inspect.iscoroutinefunction(call):
-            self._pulse.begin()
-            return loop.create_task(call(), context=context)
+        if not inspect.iscoroutinefunction(call):
+            if activity_chain:
+                return loop.create_task(self._surrounded(call), context=context)
+            return self._in_thread(call, context)
+        self._pulse.begin()
+        return loop.create_task(self._surrounded(call) if activity_chain else call(), context=context)
+
+    def _in_thread(self, call: Callable[[], Any], context: contextvars.Context) -> asyncio.Future[Any]:
+        task, clock = self._task, self._runner.clock
         self._queued = self._runner.threads.submit(context.run, _called, call, self._pulse)
+        if task.queue_until_ms is not None:
+            self._alarms.append(clock.alarm(max(0, task.queue_until_ms - clock.now_ms()), self._queued_too_long))
         return asyncio.wrap_future(self._queued)
+
+    async def _surrounded(self, call: functools.partial[Any]) -> Any:
+        """The activity's function within the middleware in use."""
+
+        async def last(made: ActivityCall) -> Any:
+            function = functools.partial(call.func, *made.args, **made.kwargs)
+            if inspect.iscoroutinefunction(function):
+                return await function()
+            return await self._thread_ended(self._in_thread(function, contextvars.copy_context()))
+
+        name = self._task.activity
+        return await activity_chain.around(last)(ActivityCall(activity=name, args=call.args, kwargs=call.keywords))
+
+    async def _thread_ended(self, work: asyncio.Future[Any]) -> Any:
+        """What it ends with: a cancel does not stop a thread, so that its outcome is waited for all the same."""
+        work.add_done_callback(_forget)
+        while True:
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                if work.done() or self._done is None:  # nobody asks any more
+                    raise
 
     def _set_alarms(self) -> None:
         task, clock = self._task, self._runner.clock
@@ -187,8 +218,6 @@ class RunningAttempt:
             self._alarms.append(clock.alarm(self._limit_ms, self._timed_out))
         if task.heartbeat_timeout_ms is not None:
             self._alarms.append(clock.alarm(task.heartbeat_timeout_ms, self._look_for_life))
-        if task.queue_until_ms is not None and self._queued is not None:
-            self._alarms.append(clock.alarm(max(0, task.queue_until_ms - self._started_ms), self._queued_too_long))
 
     def _step(self) -> Step:
         task = self._task

@@ -56,6 +56,7 @@ from sagas.kernel.events import (
 )
 from sagas.kernel.failure import Failure, told
 from sagas.kernel.loop import InstanceLoop
+from sagas.kernel.middleware import SagaRun, saga_chain
 from sagas.kernel.refusals import Refused
 from sagas.kernel.reserved import DEADLINE, PASSED, START
 from sagas.kernel.saga import SagaType
@@ -546,9 +547,16 @@ class Instance:
         await self._leave_scopes()
         return self._close(end)
 
+    def _surrounded(self, code: Code) -> Awaitable[Any]:
+        async def last(_run: SagaRun) -> Any:
+            return await code()
+
+        started = self.started
+        return saga_chain.around(last)(SagaRun(type=started.type, id=started.id, run_id=started.run_id))
+
     async def _end_of(self, code: Code) -> Decision:
         try:
-            result = encode(await code())
+            result = encode(await (self._surrounded(code) if saga_chain else code()))
             await self._finish_handlers()
         except asyncio.CancelledError as error:
             return self._early or RunFailed(Failure.of(error).row())

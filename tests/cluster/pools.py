@@ -1,14 +1,16 @@
-"""A step that needs a pool of its process; the pool cannot be made before a file is there."""
+"""A step that needs a pool of its process, and what stands around it; the pool waits for a file to be there."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import sagas
-from sagas import activity, saga
+from sagas import ActivityCall, Middleware, Next, activity, saga
 
+IN_A_CLUSTER = "SAGAS_TEST_POOLS" in os.environ
 FOLDER = Path(os.environ.get("SAGAS_TEST_POOLS", "."))
 POOL: list[int] = []
 
@@ -20,6 +22,15 @@ async def pool() -> AsyncIterator[None]:
     POOL.append(os.getpid())
     yield
     (FOLDER / f"left-{os.getpid()}").touch()
+
+
+class Around(Middleware):
+    async def activity(self, call: ActivityCall, next: Next[ActivityCall]) -> Any:
+        return [*await next(call), 7]
+
+
+if IN_A_CLUSTER:  # in use for good where the module is loaded, which the tests' own process must not be
+    sagas.use(Around())
 
 
 @activity

@@ -1,4 +1,4 @@
-"""@on_worker_start in workers on Ray: who cannot begin says why, and is left in order."""
+"""@on_worker_start and middleware in workers on Ray: who cannot begin says why, and is left in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def test_a_worker_whose_pool_fails_says_so_and_takes_steps_once_it_is_there(
                     await asyncio.sleep(0.1)
             assert "no database" in cluster.workers()[0]["failing"]
             (tmp_path / "database").touch()
-            (pid,) = await handle.result(timeout=60)
+            pid, around = await handle.result(timeout=60)
+            assert around == 7
             assert [worker["pid"] for worker in cluster.workers()] == [pid]
             assert cluster.workers()[0]["failing"] == ""
             await asyncio.to_thread(cluster.scale, None, 0)

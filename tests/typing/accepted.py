@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_type
 
@@ -69,6 +69,19 @@ async def pool() -> AsyncIterator[None]:
 @asynccontextmanager
 async def connection() -> AsyncIterator[str]:
     yield "open"
+
+
+class Timing(sagas.Middleware):
+    async def activity(self, call: sagas.ActivityCall, next: sagas.Next[sagas.ActivityCall]) -> object:
+        return await next(replace(call, args=(*call.args, call.activity)))
+
+    async def client(self, call: sagas.ClientCall, next: sagas.Next[sagas.ClientCall]) -> object:
+        assert_type(call.operation, str)
+        return await next(call)
+
+
+with sagas.use(Timing()):
+    pass
 
 
 @activity
