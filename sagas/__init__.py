@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from sagas.kernel.callback import callback as callback
     from sagas.kernel.child import Child as Child
     from sagas.kernel.child import child as child
+    from sagas.kernel.continuing import continue_as_new as continue_as_new
     from sagas.kernel.flow import info as info
     from sagas.kernel.flow import logger as logger
     from sagas.kernel.flow import now as now
@@ -141,6 +142,7 @@ _ORIGIN = {
     "sagas.kernel.attributes": ("set_attributes",),
     "sagas.kernel.child": ("Child", "child"),
     "sagas.kernel.callback": ("Callback", "callback"),
+    "sagas.kernel.continuing": ("continue_as_new",),
     "sagas.kernel.flow": ("info", "logger", "now", "random", "sleep", "sleep_until", "uuid4", "wait_until"),
     "sagas.kernel.handlers": ("query", "signal", "update"),
     "sagas.kernel.middleware": ("ActivityCall", "ClientCall", "Middleware", "Next", "SagaRun", "use"),

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from sagas.description import Description, describe
 from sagas.ending import CLOSINGS, value_of
@@ -22,14 +23,15 @@ from sagas.errors import (
     StoreUnavailable,
 )
 from sagas.ids import new_message_id
+from sagas.kernel.chain import goes_on_in, next_run_id
 from sagas.kernel.duration import Duration, to_ms
-from sagas.kernel.events import Event, decode_chunk
+from sagas.kernel.events import Event, RunContinued, decode_chunk
 from sagas.kernel.events.large import put_back, refers
 from sagas.kernel.state import RunState
 from sagas.patience import Patience
 from sagas.payloads.sealing import opened_words
 from sagas.store.head import decode_head
-from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Store, Subscription
+from sagas.store.port import Admission, AdmissionVerdict, Admitted, Head, Status, Store, Subscription
 from sagas.updating import UpdateCall, UpdateCalls
 
 QUERY_TIMEOUT_S = 10.0
@@ -55,13 +57,19 @@ class Access:
         self._lifted: dict[str, tuple[str, int]] = {}
         store.on_missed(self._on_missed)
 
-    async def admit(self, admission: Admission) -> Admitted:
-        """Send a message in at its instance's door. Raises: what the door's verdict means, StoreUnavailable."""
-        return (await self.admit_certainly(admission))[0]
+    async def admit(self, admission: Admission, /, *, follow: bool = False) -> Admitted:
+        """Send a message in at its instance's door; with ``follow``, to the run that its chain has come to.
 
-    async def admit_certainly(self, admission: Admission) -> tuple[Admitted, bool]:
+        Raises: what the door's verdict means, StoreUnavailable.
+        """
+        return (await self.admit_certainly(admission, follow=follow))[0]
+
+    async def admit_certainly(self, admission: Admission, /, *, follow: bool = False) -> tuple[Admitted, bool]:
         """``admit``, and whether KNOWN can only mean an earlier call: no answer to this one was lost on its way."""
         admitted, certain = await self._enqueue(admission)
+        while follow and _went_on(admission, admitted):
+            admission = replace(admission, run_id=admitted.run_id)
+            admitted, certain = await self._enqueue(admission)
         return self._judged(admission, admitted), certain
 
     def _judged(self, admission: Admission, admitted: Admitted) -> Admitted:
@@ -78,12 +86,12 @@ class Access:
                 raise Overloaded
         raise AssertionError(admitted)
 
-    async def lift(self, admission: Admission) -> Admitted:
+    async def lift(self, admission: Admission, /, *, follow: bool = False) -> Admitted:
         """``admit`` a message that moves a parked run: its result is asked for only after the message was applied."""
         head = None
         with suppress(HistoryError):  # a head that cannot be read keeps nobody from ending the run
             head = await self._known(admission.id)
-        admitted = await self.admit(admission)
+        admitted = await self.admit(admission, follow=follow)
         # A repeat (KNOWN) lifts nothing: the run may have parked again since.
         if head is not None and head.parked and admitted.verdict is AdmissionVerdict.OK:
             self._lifted.pop(admission.id, None)
@@ -126,38 +134,61 @@ class Access:
         except HistoryError as error:
             raise HistoryError(f"saga {id!r}: {error}") from error
 
-    async def describe(self, id: str, run_id: str | None) -> Description:
-        """How a run stands (None: the current one); one that has ended is read from its history."""
+    async def describe(self, id: str, run_id: str | None, *, follow: bool = False) -> Description:
+        """How a run stands (None: the current one); one that has ended is read from its history.
+
+        ``follow``: that of the run's chain which began last.
+        """
         head = await self.head(id, run_id)
-        if run_id in (None, head.run_id):
+        if _shows(head, run_id, follow):
             return describe(id, head)
         state = RunState()
-        state.evolve_all(await self.history(id, run_id))
+        state.evolve_all(await self.history(id, run_id, follow=follow))
         if state.started is None:
             raise SagaNotFound(id)
-        return describe(id, head_of(state, state.started, version=0, closed_ms=state.last_ms))
+        described = describe(id, head_of(state, state.started, version=0, closed_ms=state.last_ms))
+        if isinstance(state.closing, RunContinued):
+            return replace(described, continued_as=state.closing.next_run)
+        return described
 
-    async def history(self, id: str, run_id: str | None) -> list[Event]:
+    async def history(self, id: str, run_id: str | None, *, follow: bool = False) -> list[Event]:
         """Every event of a run (None: of the current one). Raises: SagaNotFound, HistoryError."""
-        run = run_id or (await self.head(id)).run_id
-        chunks = await self.store.history(id, run)
+        if run_id is None or follow:
+            run_id = await self._last_run(id, run_id)
+        chunks = await self.store.history(id, run_id)
         if not chunks:
             await self._known(id)
-        return await self.whole(id, run, [event for chunk in chunks for event in decode_chunk(chunk)])
+        return await self.whole(id, run_id, [event for chunk in chunks for event in decode_chunk(chunk)])
 
     async def whole(self, id: str, run_id: str, events: list[Event]) -> list[Event]:
         """Events as they were stored, with the payloads that lie beside their history. Raises: HistoryError."""
         return put_back(events, await self.store.blobs(id, run_id)) if refers(events) else events
 
-    async def result(self, id: str, run_id: str | None, timeout: Duration | None) -> bytes:
-        """The encoded result of a run, once it has one. Raises: as ``Handle.result`` does."""
+    async def _last_run(self, id: str, run_id: str | None) -> str:
+        """The run that the chain of ``run_id`` has come to (None: the instance)."""
+        head = await self.head(id, run_id)
+        if run_id is None or goes_on_in(run_id, head.run_id):
+            return head.run_id
+        return await self._end_of_chain(id, run_id)
+
+    async def _end_of_chain(self, id: str, run_id: str) -> str:
+        """The last run of a chain that is over: a start has taken the id since."""
+        while await self.store.history(id, following := next_run_id(run_id), -1):
+            run_id = following
+        return run_id
+
+    async def result(self, id: str, run_id: str | None, timeout: Duration | None, *, follow: bool = False) -> bytes:
+        """The encoded result of a run, once it has one; with ``follow``, or where it continues, that of its chain.
+
+        Raises: as ``Handle.result`` does.
+        """
         limit_s = None if timeout is None else to_ms(timeout, "timeout") / 1000
         until = None if limit_s is None else self._patience.now() + limit_s
         again_s = _ASK_AGAIN_S
         async with self.watching(id) as changed:
             while True:
                 changed.clear()
-                ended = await self._ended(id, run_id)
+                ended = await self._ended(id, run_id, follow)
                 if ended is not None:
                     return value_of(id, ended)
                 if until is not None and self._patience.now() >= until:
@@ -167,22 +198,26 @@ class Access:
                 await self._patience.wait(changed, again_s, until)
                 again_s = min(2 * again_s, _LONGEST_S)
 
-    async def _ended(self, id: str, run_id: str | None) -> Event | None:
+    async def _ended(self, id: str, run_id: str | None, follow: bool) -> Event | None:
         """The closing event of the run, or None while it goes on. Raises: SagaParked, SagaNotFound."""
         head = await self._known(id)
-        current = head is not None and run_id in (None, head.run_id)
-        if current and head is not None:
+        if head is not None and _shows(head, run_id, follow):
             if head.parked and not self._is_lifted(id, head):
                 self._lifted.pop(id, None)
                 raise SagaParked(id, opened_words(head.parked))
             if not head.closed_ms:
                 return None
+            run_id = head.run_id
+        elif follow and run_id is not None:
+            run_id = await self._end_of_chain(id, run_id)
         run = run_id or ("" if head is None else head.run_id)
         last = await self.store.history(id, run, -1)
         if not last:
             await self._check_kept(id, run)
             return None
         closing = decode_chunk(last[0])[-1]
+        if isinstance(closing, RunContinued):
+            return await self._ended(id, closing.next_run, follow=True)
         return (await self.whole(id, run, [closing]))[0] if isinstance(closing, CLOSINGS) else None
 
     async def _check_kept(self, id: str, run_id: str) -> None:
@@ -234,12 +269,14 @@ class Access:
         finally:
             del self._replies[message.message_id]
 
-    async def update(self, id: str, run_id: str | None, call: UpdateCall, timeout: Duration | None) -> bytes:
+    async def update(
+        self, id: str, run_id: str | None, call: UpdateCall, timeout: Duration | None, *, follow: bool = False
+    ) -> bytes:
         """The encoded outcome of an update. Raises: as ``Handle.update`` does."""
         limit_s = None if timeout is None else to_ms(timeout, "timeout") / 1000
         until = None if limit_s is None else self._patience.now() + limit_s
         await self._subscribe(self._reply_to, self._on_reply)
-        return await self._updates.call(id, run_id or "", call, self._reply_to, until)
+        return await self._updates.call(id, run_id or "", call, self._reply_to, until, follow=follow)
 
     def _on_reply(self, payload: bytes) -> None:
         reply = Reply.decode(payload)
@@ -291,6 +328,18 @@ class Access:
                     await found.close()
         finally:
             await self.store.close()
+
+
+def _shows(head: Head, run_id: str | None, follow: bool) -> bool:
+    """Whether the head is that of the run meant: None is any, and with ``follow`` a later one of its chain is."""
+    return run_id in (None, head.run_id) or (follow and run_id is not None and goes_on_in(run_id, head.run_id))
+
+
+def _went_on(admission: Admission, admitted: Admitted) -> bool:
+    """Whether the door refused a message because the chain of the run it was for has come to another run."""
+    refused = admitted.verdict in (AdmissionVerdict.CLOSED, AdmissionVerdict.NOT_FOUND)
+    later = admitted.run_id != admission.run_id and goes_on_in(admission.run_id, admitted.run_id)
+    return refused and later and admitted.status is Status.RUNNING
 
 
 class _Watch:

@@ -127,7 +127,7 @@ class Client:
     ) -> Handle[Any]:
         admission = start_admission(message, call_id() if id is None else id, on_conflict, on_reuse)
         admitted = await self._access.admit(admission)
-        return Handle(self._access, admission.id, admitted.run_id or message.run_id, saga_type)
+        return Handle(self._access, admission.id, admitted.run_id or message.run_id, saga_type, follows=True)
 
     @overload
     async def execute(
@@ -179,7 +179,7 @@ class Client:
                 run_id=started.run_id,
             )
         )
-        return Handle(self._access, id, admitted.run_id or started.run_id, saga_type)
+        return Handle(self._access, id, admitted.run_id or started.run_id, saga_type, follows=True)
 
     # --- callbacks
 

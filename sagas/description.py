@@ -47,7 +47,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """An instance as the store has it. ``parked`` is the reason or None; ``closed`` None while it runs."""
+    """An instance as the store has it. ``parked`` is the reason or None; ``closed`` None while it runs.
+
+    ``continued_as``: the run that followed, of one that ended by ``continue_as_new``.
+    """
 
     id: str
     run_id: str
@@ -61,6 +64,7 @@ class Description:
     closed: datetime | None
     attributes: dict[str, Any]
     history_length: int
+    continued_as: str | None = None
 
 
 def describe(id: str, head: Head) -> Description:

@@ -7,6 +7,7 @@ from sagas.kernel.events import Event, RunCancelled, RunCompleted, RunFailed, Ru
 from sagas.kernel.failure import Failure
 from sagas.kernel.state import RunState
 
+# ``RunContinued`` is none of them: the end of its run is that of the chain.
 CLOSINGS = (RunCompleted, RunFailed, RunCancelled, RunTimedOut, RunTerminated)
 
 

@@ -10,6 +10,7 @@ from sagas.calls import call_message_id, client_calls
 from sagas.deleting import delete
 from sagas.description import Description
 from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
+from sagas.kernel.chain import goes_on_in
 from sagas.kernel.duration import Duration
 from sagas.kernel.events import Event
 from sagas.kernel.handlers import MARK, Handler, handler_args, handler_name
@@ -27,11 +28,18 @@ Ts = TypeVarTuple("Ts")
 
 @client_calls("send")
 class Handle(Generic[R]):
-    """One instance. From ``start()`` it means that run; from ``client.get()`` the latest one."""
+    """One instance. From ``start()`` it means the chain of runs that began there; from ``client.get()`` the latest run.
 
-    def __init__(self, access: Access, id: str, run_id: str | None, saga_type: SagaType | None) -> None:
+    ``run_id`` is the run that began the chain; ``client.get(id, run_id=...)`` means one run of it alone.
+    """
+
+    def __init__(
+        self, access: Access, id: str, run_id: str | None, saga_type: SagaType | None, *, follows: bool = False
+    ) -> None:
         self.id = id
         self.run_id = run_id
+        self._follows = follows
+        self._latest = run_id  # that took a message
         self._access = access
         self._saga_type = saga_type
 
@@ -101,16 +109,16 @@ class Handle(Generic[R]):
             args=handler_args(update, args),
             trace=current_traceparent(),
         )
-        value = await self._access.update(self.id, self.run_id, call, timeout)
+        value = await self._access.update(self.id, self._latest, call, timeout, follow=self._follows)
         return decode(value, Any if isinstance(update, str) else getattr(update, MARK).signature.returns)
 
     async def result(self, timeout: Duration | None = None) -> R:
-        """Wait for the end of the run.
+        """Wait for the end of the run, and of those that follow it.
 
         Returns its result. Raises: SagaFailed, SagaCancelled, SagaTimedOut, SagaTerminated; SagaParked (may be asked
         again); TimeoutError when ``timeout`` passes first; SagaNotFound.
         """
-        value = await self._access.result(self.id, self.run_id, timeout)
+        value = await self._access.result(self.id, self.run_id, timeout, follow=self._follows)
         return cast("R", decode(value, Any if self._saga_type is None else self._saga_type.returns))
 
     async def cancel(self, reason: str = "") -> None:
@@ -131,11 +139,11 @@ class Handle(Generic[R]):
 
     async def describe(self) -> Description:
         """Its status, and what it waits for. Raises: SagaNotFound."""
-        return await self._access.describe(self.id, self.run_id)
+        return await self._access.describe(self.id, self.run_id, follow=self._follows)
 
     async def history(self) -> list[Event]:
         """Every event of the run so far. Raises: SagaNotFound, HistoryError."""
-        return await self._access.history(self.id, self.run_id)
+        return await self._access.history(self.id, self.run_id, follow=self._follows)
 
     async def delete(self) -> None:
         """Remove the instance, which must have ended, for good: every run of this id, with all that is stored of it.
@@ -156,11 +164,14 @@ class Handle(Generic[R]):
             kind="message",
             message_id=remembered_as or message.message_id,
             mail=encode_message(message),
-            run_id=self.run_id or "",
+            run_id=self._latest or "",
         )
-        if isinstance(message, Resume | Cancel | Terminate):
-            return await self._access.lift(admission)
-        return await self._access.admit(admission)
+        lifts = isinstance(message, Resume | Cancel | Terminate)
+        admit = self._access.lift if lifts else self._access.admit
+        admitted = await admit(admission, follow=self._follows)
+        if self._follows and self.run_id is not None and goes_on_in(self.run_id, admitted.run_id):
+            self._latest = admitted.run_id
+        return admitted
 
     def __repr__(self) -> str:
         return f"<saga {self.id!r}>"

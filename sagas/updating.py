@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sagas.ending import CLOSINGS, status_of
 from sagas.engine.message import CLOSED, OPEN, RECORDED, REJECTED, Reply, Update, UpdateAsked, encode_message
@@ -45,12 +46,18 @@ class _Caller:
     reply: Reply | None = None
 
 
+class Admit(Protocol):
+    """Sends a message in; with ``follow``, to the run that its chain has come to."""
+
+    def __call__(self, admission: Admission, /, *, follow: bool = False) -> Awaitable[Admitted]: ...
+
+
 class UpdateCalls:
     """Of one client, on its event loop."""
 
     def __init__(
         self,
-        admit: Callable[[Admission], Awaitable[Admitted]],
+        admit: Admit,
         history: Callable[[str, str], Awaitable[list[Event]]],
         patience: Patience,
     ) -> None:
@@ -72,8 +79,10 @@ class UpdateCalls:
         for caller in (caller for callers in self._callers.values() for caller in callers):
             caller.changed.set()
 
-    async def call(self, id: str, run_id: str, call: UpdateCall, reply_to: str, until: float | None) -> bytes:
-        """The encoded outcome of an update; ``run_id``: of this run only ("" = the current one).
+    async def call(
+        self, id: str, run_id: str, call: UpdateCall, reply_to: str, until: float | None, *, follow: bool = False
+    ) -> bytes:
+        """The encoded outcome of an update, of this run only ("" = the current one), or with ``follow`` of its chain.
 
         Raises: UpdateRejected, UpdateFailed, SagaNotFound, SagaClosed; TimeoutError at ``until``.
         """
@@ -82,7 +91,7 @@ class UpdateCalls:
         known_as = call.known_as or call.message_id
         with self._calling(update.update_id) as caller:
             admitted = await self._admit(
-                Admission(id=id, kind="message", message_id=known_as, mail=mail, run_id=run_id)
+                Admission(id=id, kind="message", message_id=known_as, mail=mail, run_id=run_id), follow=follow
             )
             if admitted.verdict is not AdmissionVerdict.KNOWN:
                 await self._settle(caller, until)
@@ -128,7 +137,7 @@ class UpdateCalls:
         return None if reply is None or reply.standing == OPEN else _value(id, name, reply)
 
     async def _recorded(self, id: str, run_id: str, update_id: str) -> Reply | None:
-        """What a run's history says of an update. Raises: SagaClosed when it ended without it."""
+        """What the histories of a run's chain say of an update. Raises: SagaClosed when it ended without it."""
         history = await self._history(id, run_id)
         for event in reversed(history):
             if (
@@ -136,6 +145,8 @@ class UpdateCalls:
                 and event.message_id == update_id
             ):
                 return outcome(event)
+        if history and isinstance(history[-1], events.RunContinued):
+            return await self._recorded(id, history[-1].next_run, update_id)
         if history and isinstance(history[-1], CLOSINGS):
             raise SagaClosed(id, status_of(history[-1]))
         return None

@@ -44,7 +44,7 @@ def execute(args: argparse.Namespace) -> int:
         async with opened(args) as (client, store):
             handle = await begin(client)
             await _warn(store, args)
-            return await _ended(client.get(handle.id, handle.run_id), args)
+            return await _ended(Handle(client.access, handle.id, handle.run_id, None, follows=True), args)
 
     print_value(asyncio.run(run()), json=args.json)
     return OK

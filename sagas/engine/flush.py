@@ -225,14 +225,15 @@ class Flush:
 
 
 def _fitting(turns: Written) -> int:
-    """How many of these go into one batch."""
+    """How many of these go into one batch: the end of a run goes with the beginning of the one that follows."""
     left = MAX_BYTES
-    for count, (_, turn) in enumerate(turns[:MAX_TRANSITIONS]):
+    for count, (_, turn) in enumerate(turns):
         if (step := turn.transition) is not None:
             left -= len(step.chunk or b"") + sum(len(data) for _, data in step.blobs)
-            if left < 0:
-                return max(count, 1)
-    return min(len(turns), MAX_TRANSITIONS)
+        full = left < 0 or count >= MAX_TRANSITIONS
+        if full and count and not turn.begins:
+            return count
+    return len(turns)
 
 
 def _among(shard: Shard, shards: Iterable[Shard]) -> bool:

@@ -456,8 +456,9 @@ class Host:
         self._refuse(shard, turn.refused)
         turn.read_upto = shard.read_upto
         resident.dropped = turn.drop
-        resident.in_commit += 1
-        shard.turns.append((resident, turn))
+        for each in filter(None, (turn, turn.following)):
+            resident.in_commit += 1
+            shard.turns.append((resident, each))
         if resident.inputs and not turn.drop:
             self._make_dirty(shard, resident.id)
 
@@ -498,13 +499,18 @@ class Host:
                 shard.due_by(turn.transition.timer_ms)
                 shard.expires_by(turn.transition.expires_ms)
                 self._on_committed(turn)
-            if turn.drop:
-                self._drop(shard, resident)
+            self._go_on(shard, resident, turn)
         if shard.more_due:
             shard.due_by(self._clock.now_ms())
         self._timer_wanted.set()
         self._do(effects)
         shard.passivate(self._settings.residents)
+
+    def _go_on(self, shard: Shard, resident: Resident, turn: Turn) -> None:
+        if turn.drop:
+            self._drop(shard, resident)
+        elif turn.begins and shard.residents.get(resident.id) is resident:
+            self._make_dirty(shard, resident.id)
 
     def _do(self, effects: Effects) -> None:
         assert self._executor is not None, "nothing is released before start"

@@ -44,9 +44,11 @@ from sagas.engine.steps import (
     decode_attempts,
     encode_attempts,
 )
+from sagas.engine.succession import succession
 from sagas.engine.updates import Updates
 from sagas.errors import CodecError, HistoryError, NondeterminismError, QueryFailed
 from sagas.kernel.activity import StepOptions
+from sagas.kernel.chain import goes_on_in
 from sagas.kernel.duration import retention_ms
 from sagas.kernel.episode import Trail
 from sagas.kernel.events import (
@@ -78,11 +80,14 @@ from sagas.kernel.events import (
     StepFailed,
     StepScheduled,
     TimerFired,
+    UpdateAccepted,
+    UpdateReceived,
 )
 from sagas.kernel.failure import CANCELLED, ERROR, Failure
 from sagas.kernel.instance import Instance
 from sagas.kernel.registry import Registry
 from sagas.kernel.reserved import DEADLINE
+from sagas.kernel.saga import SagaType
 from sagas.kernel.state import OpenStep, RunState
 from sagas.limits import RETENTION_DAYS
 from sagas.store.head import decode_head, encode_head
@@ -152,6 +157,8 @@ class Turn:
     refused: tuple[Input, ...] = ()  # inputs that it could not apply
     drop: bool = False  # the resident is unusable once this is committed (it parked)
     read_upto: str = "0"  # the last mailbox entry its host had read when the turn was made
+    following: Turn | None = None  # it closed a run that another one follows: begun in the same commit
+    begins: bool = False  # it is such a beginning: code runs once it is durable
 
 
 Traceparent = Callable[[RunStarted, int, int, int], str]
@@ -332,13 +339,12 @@ class Resident:
         self._state.follow()
         position = self._state.events
         events, drop = self._advance(now_ms, run)
-        if events and self._state.closed:
-            self._outbox += [envelope.encode() for envelope in farewells(self._state)]
-        self._settle_updates(events)
+        follow = self._close(now_ms) if events and self._state.closed else []
+        self._settle_updates(events, follow)
         for query in queries:
             self._answer(query.message)  # type: ignore[arg-type]
         drop = drop or (self._instance is not None and self._instance.spoiled)
-        transition = self._transition(events, now_ms) if events or retried or self._mail else None
+        transition = self._transition(events, now_ms, bool(follow)) if events or retried or self._mail else None
         return Turn(
             transition=transition,
             effects=self._effects,
@@ -349,7 +355,41 @@ class Resident:
             events=tuple(events),
             trail=self._state.trail(),
             inputs=tuple(taken),
-            drop=drop,
+            drop=drop and not follow,
+            following=self._follow_on(follow, now_ms),  # last: nothing is left of this run then
+        )
+
+    def _close(self, now_ms: int) -> list[Event]:
+        """Whoever waits for the run's end is told of it; returns what the run that follows begins with."""
+        moved = None if self._instance is None else self._instance.moved
+        self._outbox += [envelope.encode() for envelope in farewells(self._state)]
+        return succession(self._state, moved or (), now_ms)
+
+    def _follow_on(self, facts: list[Event], now_ms: int) -> Turn | None:
+        """Begin the run that follows the one that has closed, if one does: recorded now, run when that is durable.
+
+        So a saga that does nothing but continue makes a run a commit, and keeps nobody else from theirs.
+        """
+        if not facts:
+            return None
+        started = facts[0]
+        assert isinstance(started, RunStarted), "a run begins with its start"
+        self._begin()
+        self._begin_run(started, self._registry.saga(started.type))
+        self._state.follow()
+        if self._instance is None:
+            self._state.evolve_all(facts)
+        else:
+            self._instance.record(facts)
+        self._unapplied = True
+        return Turn(
+            transition=self._transition(facts, now_ms),
+            effects=self._effects,
+            discard=(),
+            run=started,
+            events=tuple(facts),
+            trail=self._state.trail(),
+            begins=True,
         )
 
     def _begin(self) -> None:
@@ -359,9 +399,10 @@ class Resident:
         self._updates.begin()
         self._effects = Effects()
 
-    def _settle_updates(self, events: Sequence[Event]) -> None:
+    def _settle_updates(self, events: Sequence[Event], follow: Sequence[Event]) -> None:
         """Which of their mail was applied is known only now, and who has an answer."""
-        self._effects.replies += self._updates.settle(events, self._rejected, self._state)
+        moved = {each.message_id for each in follow if isinstance(each, UpdateReceived | UpdateAccepted)}
+        self._effects.replies += self._updates.settle(events, self._rejected, self._state, moved)
         self._mail += self._updates.mail
         self._discard += self._updates.discard
 
@@ -530,12 +571,9 @@ class Resident:
             self._facts.append(taken)
 
     def _on_start(self, mail: MailInput, message: Start, now_ms: int) -> None:
-        if not self.closed or message.run_id == self.run_id:
+        if not self.closed or goes_on_in(message.run_id, self.run_id):
             self._discard.append(mail.entry)
             return
-        self.evict()
-        self._state, self.attempts, self.version, self._blocked = RunState(), {}, 0, ""
-        self._extent = Extent()
         saga_type = self._registry.saga(message.type)
         begins_ms = now_ms + message.delay_ms
         started = RunStarted(
@@ -553,15 +591,22 @@ class Resident:
             seed=message.seed,
             at_ms=now_ms,
         )
-        if saga_type is None:
-            self._blocked = _no_code(message.type)
-        else:
-            self._instance = Instance(saga_type, self._registry.learn)
-            self._state = self._instance.state
+        self._begin_run(started, saga_type)
         self._state.started = started  # at once: messages of the same turn belong to this run
         self._admits = True
         self._mail.append(mail.entry)
         self._facts.append(started)
+
+    def _begin_run(self, started: RunStarted, saga_type: SagaType | None) -> None:
+        """Nothing is left of the run before."""
+        self.evict()
+        self._state, self.attempts, self.version, self._blocked = RunState(), {}, 0, ""
+        self._extent = Extent()
+        if saga_type is None:
+            self._blocked = _no_code(started.type)
+        else:
+            self._instance = Instance(saga_type, self._registry.learn)
+            self._state = self._instance.state
 
     def _answer(self, query: Query) -> None:
         try:
@@ -745,8 +790,10 @@ class Resident:
 
     # --- what is written
 
-    def _transition(self, events: Sequence[Event], now_ms: int) -> Transition:
+    def _transition(self, events: Sequence[Event], now_ms: int, followed: bool = False) -> Transition:
+        """``followed``: mail that the run does not know is the next one's, and there is no result to be told of."""
         state = self._state
+        closes = state.closed and not followed
         chunk, blobs = self._extent.write(events, state, now_ms) if events else (None, ())
         before, self.head = self.head, self._make_head(len(events), now_ms)
         admits, self._admits = self._admits, False
@@ -761,10 +808,10 @@ class Resident:
             steps=encode_attempts(self.attempts),
             mail=tuple(self._mail),
             admitted=admits,
-            closes=state.closed,
+            closes=closes,
             index=index_changes(before, self.head),
             outbox=tuple(self._outbox),
-            notice=notice_of(self.id, self.run_id) if state.closed or self._notice else b"",
+            notice=notice_of(self.id, self.run_id) if closes or self._notice else b"",
             expires_ms=self._expires_ms(now_ms) if state.closed else None,
             blobs=blobs,
             displaces=before.run_id if before is not None and before.run_id != self.run_id else "",

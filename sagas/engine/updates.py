@@ -7,7 +7,7 @@ once, and never read out again: the answer names its run, whose history is there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from sagas.engine.message import CLOSED, OPEN, RECORDED, REJECTED, Reply, Update, UpdateAsked
 from sagas.kernel.events import (
@@ -59,8 +59,13 @@ class Updates:
         self._new[id] = entry
         return UpdateReceived(id, update.name, update.args, update.reply_to, update.trace, at_ms=now_ms)
 
-    def settle(self, events: Iterable[Event], rejected: Mapping[str, str], state: RunState) -> Iterator[Told]:
-        """The turn has made ``events``: sort its mail, and tell whoever waits for what is decided now."""
+    def settle(
+        self, events: Iterable[Event], rejected: Mapping[str, str], state: RunState, moved: Collection[str] = ()
+    ) -> Iterator[Told]:
+        """The turn has made ``events``: sort its mail, and tell whoever waits for what is decided now.
+
+        ``moved``: updates that are the next run's, whose senders wait on.
+        """
         recorded: set[str] = set()
         for event in events:
             if isinstance(event, UpdateReceived | UpdateAccepted):
@@ -72,7 +77,7 @@ class Updates:
         for id, reason in rejected.items():
             yield from self._tell(id, Reply(message_id=id, error=("", reason), standing=REJECTED))
         if state.closed:
-            for id in list(self._waiting):
+            for id in [id for id in self._waiting if id not in moved]:
                 yield from self._tell(id, _closed(id, state))
 
     def _answer(self, entry: str, reply: Reply) -> Reply:

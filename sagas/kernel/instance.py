@@ -18,8 +18,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from sagas.errors import CodecError, NondeterminismError, QueryFailed, ReadOnlyError, SagaError
+from sagas.errors import CodecError, DefinitionError, NondeterminismError, QueryFailed, ReadOnlyError, SagaError
 from sagas.kernel.activity import Activity
+from sagas.kernel.continuing import ContinueAsNew, asked_by
 from sagas.kernel.events import (
     Activated,
     CallbackCompleted,
@@ -38,6 +39,7 @@ from sagas.kernel.events import (
     Patched,
     RunCancelled,
     RunCompleted,
+    RunContinued,
     RunFailed,
     RunStarted,
     RunTimedOut,
@@ -128,6 +130,9 @@ class Instance:
         self._object: Any = None
         self._main: asyncio.Task[Any] | None = None
         self._handlers: list[asyncio.Task[Any]] = []
+        self._arriving: list[Event] = []  # messages whose handlers are tasks that have not begun
+        self._applying: Sequence[Event] = ()  # the facts of this activation
+        self.moved: list[Event] | None = None  # once its code has asked to continue: messages for the next run
         self._cancelled_steps: frozenset[int] = frozenset()
         self._steps: dict[int, tuple[asyncio.Future[Any], Callable[[Settled], None] | None]] = {}
         self._messages: dict[int, asyncio.Future[Answered]] = {}
@@ -416,6 +421,22 @@ class Instance:
         """Whether ``error`` would park this run instead of failing it."""
         return self.saga_type.parks_on(error)
 
+    @property
+    def in_run(self) -> bool:
+        """Whether the code that runs is that of ``run``, and not a handler's, or another task's."""
+        return self._main is not None and asyncio.current_task() is self._main
+
+    def move_messages(self) -> None:
+        """The run is about to be followed by another one: what no handler has begun to handle is for that one."""
+        if self.moved is None:
+            left = [*self._arriving, *(() if self._updates is None else self._updates.leave())]
+            self.moved = [fact for fact in self._applying if any(fact is each for each in left)]
+
+    def record(self, facts: Sequence[Event]) -> None:
+        """Take in facts that are written before any code sees them; the next activation applies them."""
+        self.state.evolve_all(facts)
+        self._unapplied = [*self._unapplied, *facts]
+
     def enter_scope(self) -> asyncio.Future[None]:
         """The running task entered a block with undos; the run does not end before it has left it."""
         left = self.loop.create_future()
@@ -468,6 +489,7 @@ class Instance:
         self._decisions = []
         loop = self.loop
         loop.now_ms = max(now_ms, loop.now_ms)
+        self._applying = facts
         with loop:
             try:
                 for fact in facts:
@@ -545,6 +567,8 @@ class Instance:
             return self._close(self._early)
         end = await self._end_of(code)
         await self._leave_scopes()
+        if isinstance(end, RunContinued) and self._early is not None:
+            end = self._early  # which came while scopes were left, and is not the next run's to obey
         return self._close(end)
 
     def _surrounded(self, code: Code) -> Awaitable[Any]:
@@ -556,15 +580,23 @@ class Instance:
 
     async def _end_of(self, code: Code) -> Decision:
         try:
-            result = encode(await (self._surrounded(code) if saga_chain else code()))
+            asked, result = None, b""
+            try:
+                result = encode(await (self._surrounded(code) if saga_chain else code()))
+                if self.moved is not None:
+                    raise DefinitionError("continue_as_new() was caught: catch Exception, never BaseException")
+            except (ContinueAsNew, BaseExceptionGroup) as error:
+                asked = asked_by(error)
+                if asked is None:
+                    raise
             await self._finish_handlers()
+            return RunCompleted(result) if asked is None else asked.end()
         except asyncio.CancelledError as error:
             return self._early or RunFailed(Failure.of(error).row())
         except (Exception, SystemExit) as error:
             if self.parks_on(error):
                 await self.park(error)
             return RunFailed(Failure.of(error).row())
-        return RunCompleted(result)
 
     async def _finish_handlers(self) -> None:
         """What came before the end is not cut short by it, nor left undone."""
@@ -613,7 +645,11 @@ class Instance:
         if self._updates is None:
             self._updates = Updates(self)
         recorded = self.replaying or any(fact is each for each in self._unapplied)
-        self._updates.take(fact, is_new=not recorded)
+        if self.moved is None:
+            self._updates.take(fact, is_new=not recorded)
+        else:
+            self._updates.put_off(fact, is_new=not recorded)
+            self.moved.append(fact)
 
     def _fire(self, fact: TimerFired) -> None:
         if fact.timer == DEADLINE:
@@ -648,6 +684,9 @@ class Instance:
             callback.answered(fact)
 
     def _signal(self, fact: SignalReceived) -> None:
+        if self.moved is not None:
+            self.moved.append(fact)
+            return None
         handler = self.saga_type.handlers.get(("signal", fact.name))
         if handler is None:
             return self._dead_letter(fact, f"{self.saga_type.name} has no signal {fact.name!r}")
@@ -661,6 +700,7 @@ class Instance:
         context = contextvars.Context()
         code = functools.partial(handler.function, self._object, *args, **kwargs)
         if inspect.iscoroutinefunction(handler.function):
+            self._arriving.append(fact)
             return self.start_handler(self._handle(fact, code), f"signal {fact.name}", context)
         try:
             context.run(code)
@@ -669,6 +709,9 @@ class Instance:
         return None
 
     async def _handle(self, fact: SignalReceived, code: Code) -> None:
+        if self.moved is not None:
+            return  # it goes to the next run: this handler had not begun
+        self._arriving = [each for each in self._arriving if each is not fact]
         try:
             await code()
         except asyncio.CancelledError:

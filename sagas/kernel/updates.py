@@ -44,6 +44,8 @@ class Updates:
         self._instance = instance
         self._queue: list[Received] = []
         self._following: asyncio.Handle | None = None  # begins the next one, after the first step of the last one
+        self._starting: list[Received] = []  # accepted, and their tasks have not begun
+        self._left: set[str] = set()  # those that are the next run's
         self._new: set[str] = set()
         self._accepted: set[str] = set()
         self.rejected: dict[str, str] = {}
@@ -58,12 +60,34 @@ class Updates:
         return bool(self._new)
 
     def kept(self, facts: Sequence[Event]) -> Sequence[Event]:
-        """The new facts as they are to be recorded: without updates that were rejected, or came too late to begin."""
+        """The new facts as they are to be recorded: without updates that were rejected, or came too late to begin.
+
+        One that the next run is to begin stays what it was when it came.
+        """
         return [
-            _accepted(fact) if type(fact) is UpdateReceived else fact
+            _accepted(fact) if type(fact) is UpdateReceived and fact.message_id in self._accepted else fact
             for fact in facts
-            if type(fact) is not UpdateReceived or fact.message_id in self._accepted
+            if type(fact) is not UpdateReceived or fact.message_id in self._accepted | self._left
         ]
+
+    def leave(self) -> list[Received]:
+        """The run is about to be followed by another: returns those that have not begun, which are that one's."""
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
+        left = [*self._starting, *self._queue]
+        self._starting, self._queue = [], []
+        for fact in left:
+            self._left.add(fact.message_id)
+            self._accepted.discard(fact.message_id)
+        return left
+
+    def put_off(self, fact: Received, *, is_new: bool) -> None:
+        """One has come that is the next run's."""
+        self._instance.history_length -= 1
+        self._left.add(fact.message_id)
+        if is_new:
+            self._new.add(fact.message_id)
 
     def take(self, fact: Received, *, is_new: bool) -> None:
         """One has come. A plain handler runs at once, unless others wait before it."""
@@ -153,6 +177,7 @@ class Updates:
         # A context of its own: what a handler does belongs to no scope of the code it interrupts.
         context = contextvars.Context()
         if is_async:
+            self._starting.append(fact)
             self._instance.start_handler(self._handle(fact, code), f"update {fact.name}", context)
             self._follow()
             return
@@ -164,6 +189,9 @@ class Updates:
             self._completed(fact, result)
 
     async def _handle(self, fact: Received, code: Callable[[], Any]) -> None:
+        if fact.message_id in self._left:
+            return
+        self._starting = [each for each in self._starting if each is not fact]
         try:
             result = encode(await code())
         except (Exception, SystemExit, asyncio.CancelledError) as error:

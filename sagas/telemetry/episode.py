@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from sagas.kernel.chain import chain_of
 from sagas.kernel.episode import Episode
 from sagas.kernel.events import Event, RunStarted
 from sagas.payloads.sealing import concealed_words
@@ -89,7 +92,7 @@ class EpisodeSpans:
         """The episode's own span, the root of its trace: linked to what led to it."""
         number = self.episode.number
         caller = self.traces.caller if number == 0 else None
-        links: list[Link] = []
+        links: list[Link] = [] if number else self._run_before()
         if number:
             links += [self.episode_link(0, Why.START), self.episode_link(number - 1, Why.PREVIOUS)]
         links += [self.sender_link(sender) for each in self.episode.senders if (sender := parse_traceparent(each))]
@@ -115,7 +118,7 @@ class EpisodeSpans:
         """
         number, traces = self.episode.number, self.traces
         caller = traces.caller if traces.continuous else None
-        links: tuple[Link, ...] = ()
+        links = tuple(self._run_before()) if traces.continuous else ()
         parent_id = None if caller is None else caller.span_id
         if not traces.continuous:
             if number:
@@ -140,6 +143,15 @@ class EpisodeSpans:
     def episode_link(self, number: int, why: Why) -> Link:
         """To the root of another episode."""
         return Link(trace_id=self.traces.trace_id(number), span_id=self.traces.root_id(number), why=why)
+
+    def _run_before(self) -> list[Link]:
+        """To the run that this one follows in its chain, if it does."""
+        chain = chain_of(self.started)
+        if chain is None:
+            return []
+        before = replace(self.traces, run_id=chain.before, caller=parse_traceparent(chain.trace))
+        trace_id, span_id = before.run_trace_id(chain.episode), before.span_id(Kind.RUN, 0)
+        return [Link(trace_id=trace_id, span_id=span_id, why=Why.BEFORE)]
 
     def step_link(self, step: int, episode: int, why: Why) -> Link:
         """To a step, of any episode."""

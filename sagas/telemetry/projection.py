@@ -33,6 +33,7 @@ from sagas.kernel.events import (
     Resumed,
     RunCancelled,
     RunCompleted,
+    RunContinued,
     RunFailed,
     RunTerminated,
     RunTimedOut,
@@ -188,6 +189,8 @@ def _verdict(event: Event) -> tuple[Attributes, SpanStatus, str]:
     ended, status = _RUN_ENDS[type(event)]
     reason = words(Failure.from_row(event.failure)) if isinstance(event, RunFailed) else getattr(event, "reason", "")
     attributes: dict[str, str | int] = {"saga.status": ended.value}
+    if isinstance(event, RunContinued):
+        attributes["saga.next_run_id"] = event.next_run
     if reason:
         attributes["saga.reason"] = cut(reason)
     return attributes, status, reason if status is SpanStatus.ERROR else ""
@@ -273,6 +276,7 @@ _RESERVED = {DEADLINE: "saga timeout", START: "start delay"}
 
 _RUN_ENDS: dict[type[Event], tuple[Status, SpanStatus]] = {
     RunCompleted: (Status.COMPLETED, SpanStatus.OK),
+    RunContinued: (Status.COMPLETED, SpanStatus.OK),
     RunFailed: (Status.FAILED, SpanStatus.ERROR),
     RunCancelled: (Status.CANCELLED, SpanStatus.UNSET),  # somebody wanted it so
     RunTimedOut: (Status.TIMED_OUT, SpanStatus.ERROR),

@@ -40,6 +40,7 @@ class Why(enum.StrEnum):
     SENDER = "sender"  # whoever sent a signal
     UNDOES = "undoes"  # the step that a compensation undoes
     END = "end"  # the run's last episode
+    BEFORE = "before"  # the run that this one follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

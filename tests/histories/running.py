@@ -76,3 +76,35 @@ async def delayed_and_cancelled_before(env: Environment) -> list[Handle[Any]]:
     await never.cancel("changed my mind")
     await begun.result()
     return [begun, never]
+
+
+@saga
+class Counted:
+    def __init__(self, turn: int, told: list[str]) -> None:
+        self.turn = turn
+        self.told = told
+        self.left = 2
+
+    async def run(self) -> list[str]:
+        sagas.set_attributes(turn=self.turn)
+        await sagas.wait_until(lambda: self.left <= 0 or len(self.told) == 6)
+        if len(self.told) == 6:
+            return self.told
+        sagas.continue_as_new(self.turn + 1, self.told)
+
+    @sagas.signal
+    async def tell(self, what: str) -> None:
+        await sagas.sleep(1)
+        self.told.append(what)
+        self.left -= 1
+
+
+@recorded
+async def a_chain_of_runs(env: Environment) -> list[Handle[Any]]:
+    handle = await env.client.start(Counted, 1, [], id="counted", attributes={"region": "eu"})
+    for what in "abcdef":
+        await handle.signal(Counted.tell, what)
+        await env.advance(0.6)
+    assert await handle.result() == list("abcdef")
+    runs = [handle.run_id, *(f"{handle.run_id}~{place}" for place in (1, 2))]
+    return [env.client.get("counted", run_id=run_id) for run_id in runs]

@@ -23,7 +23,6 @@ NAMES = [f"{path.parent.name}/{path.stem}" for path in RECORDINGS]
 
 # Kinds of events that no recording has yet. Strike out what you record; what is new is recorded, not added here.
 UNRECORDED = {
-    12,  # chains of runs
     *range(24, 30),
     *range(42, 50),  # updates
     *range(70, 100),  # children, callbacks, data, resets

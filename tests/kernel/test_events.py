@@ -33,6 +33,7 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     9: ("Parked", ("reason",)),
     10: ("Resumed", ("by", "message_id")),
     11: ("Paused", ("by", "message_id")),
+    12: ("RunContinued", ("args", "next_run")),
     13: ("AttributesSet", ("attributes",)),
     14: ("Patched", ("change_id",)),
     20: ("StepScheduled", ("step", "activity", "args", "options", "scope")),

@@ -97,6 +97,7 @@ def test_every_kind_of_event_has_a_span_of_its_own_or_lies_in_its_episodes() -> 
     ends |= {"TimerCancelled", "MessageDelivered", "MessageRefused", "ChildStarted", "ChildRefused"}
     instants = {kind.__name__ for kind in INSTANTS}
     run = {"RunStarted", "RunCompleted", "RunFailed", "RunCancelled", "RunTimedOut", "RunTerminated"}
+    run |= {"RunContinued"}
     inner = {
         "Activated",
         "StepCancelRequested",

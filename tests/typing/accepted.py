@@ -144,6 +144,13 @@ async def tidy_up(user_id: str) -> None:
 
 
 @saga
+async def monthly(turn: int) -> int:
+    if turn == 12:
+        return turn
+    sagas.continue_as_new(turn + 1)  # never returns: no path is left without a result
+
+
+@saga
 async def supervise(user_id: str) -> str:
     subscription = sagas.child(Subscription, user_id, id=f"sub-{user_id}", on_parent_close="abandon")
     assert_type(await subscription.signal(Subscription.cancel, "no longer needed"), None)

@@ -23,7 +23,7 @@ class RunStarted(Fact):
 
     ``trace_mode`` says how its history is cut into traces: EPISODES, or CONTINUOUS (one for the whole run).
     ``deadline_ms`` ends the whole chain of runs (0: never), ``not_before_ms`` holds ``run`` back (0: at once).
-    ``chain`` of a run that follows another: (first run, the one before, which try of the first's arguments this is).
+    ``chain`` of a run that follows another: ``kernel.chain.Chain``.
     ``parent`` of a child: (id, run, number of the decision). ``seed``: what its dice are thrown with, "" its run id.
     """
 
@@ -122,6 +122,15 @@ class Paused(Fact):
 
     by: str = ""
     message_id: str = ""
+
+
+@tagged(12)
+@value(frozen=True, slots=True)
+class RunContinued(Decision):
+    """``run`` ended by ``continue_as_new``: the run ``next_run`` began in the same commit, with ``args``."""
+
+    args: bytes
+    next_run: str
 
 
 @tagged(13)
