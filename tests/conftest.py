@@ -10,7 +10,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,9 @@ from sagas.store.memory import MemoryStore
 from sagas.store.port import Store
 from sagas.store.redis import RedisStore
 from tests.servers import KINDS, Server
+
+if TYPE_CHECKING:
+    from tests.cluster.running import RunningRay
 
 OpenStore = Callable[..., AbstractAsyncContextManager[Store]]
 """Opens a store on what the test has stored so far; options are those of the store (``mailbox_limit``)."""
@@ -60,6 +63,15 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each kind for this test alone: to kill, restart or reconfigure."""
     with _serving(request.param) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[RunningRay]:
+    """One local Ray for the session; hosts and workers on it have namespaces of their own."""
+    from tests.cluster.running import RunningRay  # who needs no Ray does not load it
+
+    with RunningRay() as ray:
+        yield ray
 
 
 @pytest.fixture

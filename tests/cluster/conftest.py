@@ -1,4 +1,4 @@
-"""One local Ray for the session; each test has a namespace, and so hosts and workers, of its own."""
+"""On the session's local Ray (``tests/conftest.py``) each test has a namespace of its own, and so hosts and workers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ from tests.cluster.running import MODULES, RunningRay, named_actors
 
 StartCluster = Callable[..., AbstractContextManager[Cluster]]
 """``with start_cluster(url, hosts=2, workers=2) as cluster``: in the test's namespace, checked to leave no actor."""
-
-
-@pytest.fixture(scope="session")
-def local_ray() -> Iterator[RunningRay]:
-    with RunningRay() as ray:
-        yield ray
 
 
 @pytest.fixture

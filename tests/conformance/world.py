@@ -44,10 +44,14 @@ class World:
     client: Client
     env: Environment
 
-    def __init__(self, *, virtual: bool, url: str | None = None, residents: int = 1000) -> None:
+    def __init__(
+        self, *, virtual: bool, url: str | None = None, residents: int = 1000, hosted_in: str | None = None
+    ) -> None:
+        """``hosted_in``: the namespace of hosts that run already; else the world has one of its own."""
         self.virtual = virtual
         self.residents = residents
         self._url = url
+        self._hosted_in = hosted_in
         self._namespace = f"conformance-{uuid.uuid4().hex[:12]}"
         self._modules: list[ModuleType] = []
         self._open = AsyncExitStack()
@@ -64,6 +68,8 @@ class World:
             environment = sagas.testing.environment(start=START, residents=self.residents)
             self.env = await self._open.enter_async_context(environment)
             self.client = self.env.client
+        elif self._hosted_in is not None:
+            self.client = await self._open.enter_async_context(await sagas.connect(self._url, self._hosted_in))
         else:
             one_process = sagas.embedded(
                 self._url, modules=self._modules, namespace=self._namespace, residents=self.residents
