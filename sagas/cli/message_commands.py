@@ -1,4 +1,4 @@
-"""``sagas signal``, ``query``, ``cancel``, ``terminate``, ``pause`` and ``resume``: a word to one instance."""
+"""``sagas signal``, ``query``, ``update``, ``cancel`` and others: a word to one instance, or to a callback."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sagas.cli.arguments import value_of
 from sagas.cli.show import print_value, say
 from sagas.cli.store import no_host, opened
 from sagas.cli.verdict import OK
+from sagas.client import Client
 from sagas.handle import Handle
 
 
@@ -49,6 +50,41 @@ def query(args: argparse.Namespace) -> int:
             return await client.get(args.id).query(args.name, *values)
 
     print_value(asyncio.run(run()), json=args.json)
+    return OK
+
+
+def update(args: argparse.Namespace) -> int:
+    """Print what its handler returns."""
+    values = tuple(map(value_of, args.args))
+
+    async def run() -> Any:
+        async with opened(args) as (client, _store):
+            handle = client.get(args.id)
+            return await handle.update(args.name, *values, message_id=args.message_id, timeout=args.timeout)
+
+    print_value(asyncio.run(run()), json=args.json)
+    return OK
+
+
+def complete(args: argparse.Namespace) -> int:
+    """Give a callback its value."""
+    value = None if args.value is None else value_of(args.value)
+    return _answer(args, lambda client: client.complete(args.token, value, message_id=args.message_id))
+
+
+def fail(args: argparse.Namespace) -> int:
+    """Say that a callback failed."""
+    return _answer(args, lambda client: client.fail(args.token, args.error, message_id=args.message_id))
+
+
+def _answer(args: argparse.Namespace, answer: Callable[[Client], Awaitable[None]]) -> int:
+    async def run() -> str:
+        async with opened(args) as (client, store):
+            await answer(client)
+            return await no_host(store, args.namespace)
+
+    missing = asyncio.run(run())
+    say("sagas: the answer is accepted" + (f", but {missing}" if missing else ""))
     return OK
 
 

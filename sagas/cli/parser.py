@@ -31,6 +31,9 @@ COMMANDS: Final = {
     "result": ("sagas.cli.start_commands", "result"),
     "signal": ("sagas.cli.message_commands", "signal"),
     "query": ("sagas.cli.message_commands", "query"),
+    "update": ("sagas.cli.message_commands", "update"),
+    "complete": ("sagas.cli.message_commands", "complete"),
+    "fail": ("sagas.cli.message_commands", "fail"),
     "cancel": ("sagas.cli.message_commands", "cancel"),
     "terminate": ("sagas.cli.message_commands", "terminate"),
     "pause": ("sagas.cli.message_commands", "pause"),
@@ -230,8 +233,21 @@ def _add_message_commands(commands: Any) -> None:
         f"Needs a running host; also answers for a saga that has ended. {_ARGUMENTS}",
         ["sagas query sub-1 is_cancelled"],
     )
-    add_json(query)
-    for each in (signal, query):
+    update = command(
+        commands,
+        "update",
+        "send an update to a saga, print what its handler returns",
+        "Exits with 1 when the saga rejects it or its handler fails. Ctrl-C stops the waiting, not the update. "
+        + _ARGUMENTS,
+        ["sagas update sub-1 change_plan pro", "sagas update sub-1 change_plan pro --message-id order-17 --timeout 10"],
+    )
+    update.add_argument(
+        "--message-id", metavar="ID", help="the same id is one update; who sends it again gets its outcome"
+    )
+    update.add_argument("--timeout", type=float, metavar="SECONDS", help="stop waiting after this time")
+    for each in (query, update):
+        add_json(each)
+    for each in (signal, query, update):
         add_id(each)
         each.add_argument("name", metavar="NAME", help="the handler's name")
         each.add_argument("args", metavar="ARG", nargs="*", default=[], help="its arguments")
@@ -269,8 +285,32 @@ def _add_message_commands(commands: Any) -> None:
         each.add_argument("--by", default="", metavar="NAME", help="who, for the history")
     for each in (cancel, terminate, pause, resume):
         add_id(each)
-    for each in (signal, query, cancel, terminate, pause, resume):
+    for each in (signal, query, update, cancel, terminate, pause, resume):
         add_store(each)
+    _add_callback_commands(commands)
+
+
+def _add_callback_commands(commands: Any) -> None:
+    complete = command(
+        commands,
+        "complete",
+        "answer a saga's callback with a value",
+        "Returns when the answer is durable. The first answer counts. VALUE is JSON where it can be read as JSON.",
+        ["sagas complete TOKEN '{\"approved\": true}'", "sagas complete TOKEN"],
+    )
+    fail = command(
+        commands,
+        "fail",
+        "answer a saga's callback with an error",
+        "Returns when the answer is durable: awaiting the callback raises in the saga. The first answer counts.",
+        ["sagas fail TOKEN 'the payment was declined'"],
+    )
+    for each in (complete, fail):
+        each.add_argument("token", metavar="TOKEN", help="what the saga's callback().token gave")
+        each.add_argument("--message-id", metavar="ID", help="the same id is one answer, however often it is sent")
+        add_store(each)
+    complete.add_argument("value", metavar="VALUE", nargs="?", help="the value; null if left out")
+    fail.add_argument("error", metavar="ERROR", help="what went wrong, in words")
 
 
 def _add_delete_commands(commands: Any) -> None:

@@ -59,9 +59,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a query handler returned."""
+    """What a query or an update handler returned."""
 
     value: Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """The update is durable and has no outcome yet: send it again with the same Idempotency-Key to wait on."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

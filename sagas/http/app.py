@@ -14,7 +14,7 @@ from starlette.routing import Match, Route
 
 from sagas.client import Client
 from sagas.errors import SagaError
-from sagas.http import health, routes
+from sagas.http import callbacks, health, routes
 from sagas.http.faults import problem_of
 from sagas.http.gate import LOOPBACK, Gate, check_token
 from sagas.http.guard import Guard
@@ -76,6 +76,7 @@ def create_app(
     app.state.service = service
     app.include_router(health.router)
     app.include_router(routes.router)
+    app.include_router(callbacks.router)
     for kind in (SagaError, HTTPException, RequestValidationError, TimeoutError):
         app.add_exception_handler(kind, _as_problem)
     # The last one added is the outermost.
@@ -96,7 +97,7 @@ def _methods_here(request: Request) -> list[str]:
     """The methods that the request's path knows."""
     here = [
         route
-        for route in (*request.app.routes, *health.router.routes, *routes.router.routes)
+        for route in (*request.app.routes, *health.router.routes, *routes.router.routes, *callbacks.router.routes)
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
     return sorted({method for route in here for method in route.methods or ()})

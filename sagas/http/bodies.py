@@ -70,7 +70,7 @@ class StartBody(_Body):
 
 
 class ArgsBody(_Body):
-    """The arguments of a signal or a query."""
+    """The arguments of a signal, a query or an update."""
 
     args: Args = []
 
@@ -82,6 +82,20 @@ class SignalWithStartBody(_Body):
     args: Args = []
     signal: Annotated[Name, Field(description="The name of the signal's handler.")]
     signal_args: Args = []
+
+
+class ValueBody(_Body):
+    """What a callback is completed with."""
+
+    value: Annotated[Any, Field(description="Any JSON value. The host decodes it by the annotations of the code.")] = (
+        None
+    )
+
+
+class ErrorBody(_Body):
+    """Why a callback failed."""
+
+    error: Annotated[StrictStr, Field(description="In words.", max_length=10_000)]
 
 
 class ReasonBody(_Body):

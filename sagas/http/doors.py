@@ -9,17 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from sagas import completing
 from sagas.client import Client, start_admission, start_message
 from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
 from sagas.errors import SagaAlreadyStarted
-from sagas.http.answers import Accepted, Started
+from sagas.http.answers import Accepted, Pending, Started
 from sagas.http.bodies import SignalWithStartBody, StartBody
 from sagas.http.key import RequestKey, id_of, key_of
 from sagas.http.seen import has_begun, require_same
 from sagas.ids import check_id
 from sagas.kernel.handlers import handler_args
-from sagas.store.port import Admission
+from sagas.kernel.token import Token
+from sagas.store.port import Admission, Admitted
 from sagas.telemetry.caller import current_traceparent
+from sagas.updating import UpdateCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,39 @@ async def order(client: Client, id: str, run_id: str | None, order: Order, heade
     """Send an order to a run."""
     key = key_of(header, order.name, id, [run_id, order.words])
     return await _send(client, id, run_id, order.message(key.mail_id), key)
+
+
+async def update(
+    client: Client, id: str, run_id: str | None, call: Call, header: str | None, wait_s: float
+) -> bytes | Pending:
+    """Send an update and wait for its outcome: a value, or that it has none within ``wait_s``.
+
+    Raises: UpdateRejected, UpdateFailed.
+    """
+    # The key alone names it: who sends it again, whatever the body, gets the outcome of the first.
+    key = key_of(header, f"update {call.name}", id, None)
+    args = handler_args(call.name, tuple(call.args))
+    order = UpdateCall(message_id=key.message_id, name=call.name, args=args, trace=current_traceparent())
+    try:
+        return await client.access.update(id, run_id, order, wait_s)
+    except TimeoutError:
+        return Pending(id=id)
+
+
+async def complete(client: Client, token: str, value: Any, header: str | None) -> Accepted:
+    """Give a callback its value."""
+    key = key_of(header, "complete", token, value)
+    return _answered(token, await completing.complete(client.access, token, value, key.mail_id if key.given else None))
+
+
+async def fail(client: Client, token: str, error: str, header: str | None) -> Accepted:
+    """Say that a callback failed."""
+    key = key_of(header, "fail", token, error)
+    return _answered(token, await completing.fail(client.access, token, error, key.mail_id if key.given else None))
+
+
+def _answered(token: str, admitted: Admitted) -> Accepted:
+    return Accepted(id=Token.parse(token).id, run_id=admitted.run_id)
 
 
 def _signal(message_id: str, name: str, args: list[Any]) -> Signal:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from sagas.errors import (
     ArgumentMismatch,
+    CallbackDone,
     HistoryError,
     InvalidArgument,
     Overloaded,
@@ -25,6 +26,8 @@ from sagas.errors import (
     SagaNotFound,
     StoreUnavailable,
     UnsafeStore,
+    UpdateFailed,
+    UpdateRejected,
 )
 from sagas.http import problem as kinds
 from sagas.http.problem import Problem, Refused
@@ -55,13 +58,26 @@ def problem_of(error: Exception) -> Problem:
         case SagaAlreadyStarted():
             members = {"id": error.id, "run_id": error.run_id, "saga_status": error.status}
             return Problem(kind=kinds.ALREADY_STARTED, detail=str(error), members=members)
-        case QueryFailed():
-            return _of_query(error)
+        case QueryFailed() | UpdateRejected() | UpdateFailed() | CallbackDone():
+            return _of_answer(error)
         case InvalidArgument() | ArgumentMismatch() | PayloadError():
             return Problem(kind=kinds.INVALID, detail=str(error))
         case Overloaded():
             return Problem(kind=kinds.OVERLOADED, detail=str(error), members={"retry_after": error.retry_after})
     return _of_server(error)
+
+
+def _of_answer(error: QueryFailed | UpdateRejected | UpdateFailed | CallbackDone) -> Problem:
+    match error:
+        case QueryFailed():
+            return _of_query(error)
+        case UpdateRejected():
+            return Problem(kind=kinds.UPDATE_REJECTED, detail=str(error), members={"name": error.name})
+        case UpdateFailed():
+            members = {"name": error.name, "cause_type": error.cause_type}
+            return Problem(kind=kinds.UPDATE_FAILED, detail=str(error), members=members)
+        case CallbackDone():
+            return Problem(kind=kinds.CALLBACK_DONE, detail=str(error), members={"id": error.id})
 
 
 def _of_query(error: QueryFailed) -> Problem:

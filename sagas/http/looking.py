@@ -35,10 +35,10 @@ from sagas.store.head import decode_head
 
 async def run_of(access: Access, id: str, run_id: str | None) -> str:
     """The run that is meant: ``run_id``, else the one that was started last. Raises: SagaNotFound, Refused."""
-    admitted, stored = await access.store.standing(id)
-    if admitted is None and stored is None:
+    admitted, head = await access.store.standing(id)
+    if admitted is None and head is None:
         raise SagaNotFound(id)
-    current = admitted or ("" if stored is None else decode_head(stored).run_id)
+    current = admitted or ("" if head is None else decode_head(head).run_id)
     if run_id is None or run_id == current:
         return current
     if not await access.store.history(id, run_id, -1):
@@ -91,7 +91,7 @@ async def outcome(access: Access, id: str, run: str, wait_s: float) -> Outcome:
         return Outcome(id=id, run_id=run, status=Status.TIMED_OUT, reason=error.reason)
     except SagaTerminated as error:
         return Outcome(id=id, run_id=run, status=Status.TERMINATED, reason=error.reason)
-    return Outcome(id=id, run_id=run, status=Status.COMPLETED, result=_stored(result))
+    return Outcome(id=id, run_id=run, status=Status.COMPLETED, result=stored(result))
 
 
 async def history(access: Access, id: str, run_id: str | None, page: slice[int, int, None]) -> History:
@@ -110,10 +110,10 @@ def _from(chunks: Iterable[bytes], start: int) -> Iterator[tuple[int, Event]]:
 
 async def ask(access: Access, id: str, call: Call) -> Answer:
     """The answer to a query, from a host. Raises: QueryFailed, SagaNotFound."""
-    return Answer(value=_stored(await access.ask(id, call.name, handler_args(call.name, tuple(call.args)))))
+    return Answer(value=stored(await access.ask(id, call.name, handler_args(call.name, tuple(call.args)))))
 
 
-def _stored(payload: bytes) -> Any:
+def stored(payload: bytes) -> Any:
     """A value of the saga's, as plain values. Raises: HistoryError when it cannot be read here."""
     try:
         return decode(payload)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 
-from sagas.http.answers import Outcome
+T = TypeVar("T")
 
 
-async def unless_over(wait: Coroutine[Any, Any, Outcome], request: Request, stopping: asyncio.Event) -> Outcome | None:
+async def unless_over(wait: Coroutine[Any, Any, T], request: Request, stopping: asyncio.Event) -> T | None:
     """What ``wait`` gives; None when the client goes away, or the server is told to stop, before it does."""
     loop = asyncio.get_running_loop()
     waiting = loop.create_task(wait)

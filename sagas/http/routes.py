@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from sagas.client import Client
 from sagas.http import doors, looking
-from sagas.http.answers import Accepted, Answer, History, Outcome, Saga, Sagas, Started, answer
+from sagas.http.answers import Accepted, Answer, History, Outcome, Pending, Saga, Sagas, Started, answer
 from sagas.http.bodies import ArgsBody, ByBody, ReasonBody, SignalWithStartBody, StartBody
 from sagas.http.body import JsonRoute
 from sagas.http.doors import Call, Order
@@ -30,6 +30,8 @@ from sagas.http.problem import (
     OVERLOADED,
     QUERY_FAILED,
     UNREADABLE,
+    UPDATE_FAILED,
+    UPDATE_REJECTED,
     Refused,
 )
 from sagas.http.schema import LOOKS, NAMES, SENDS, problems
@@ -107,6 +109,9 @@ TargetOf = Annotated[Target, Depends(_target)]
 Id = Annotated[str, Depends(_id)]
 Name = Annotated[str, Depends(_name)]
 Key = Annotated[str | None, Depends(_key)]
+Wait = Annotated[
+    float, Query(ge=0, le=60, allow_inf_nan=False, description="How many seconds to wait for it, at most.")
+]
 
 _STARTS = {
     200: {"model": Started, "description": "A run that went on was used, or takes the signal."},
@@ -198,6 +203,27 @@ async def query(id: Id, name: Name, service: ServiceOf, client: ClientOf, body: 
     return answer(await service.answered(looking.ask(client.access, id, call)))
 
 
+@router.post(
+    "/{id}/updates/{name}",
+    response_model=Answer,
+    responses={
+        202: {"model": Pending, "description": "It has no outcome yet."},
+        **problems(*SENDS, *NAMES, CLOSED, UPDATE_REJECTED, UPDATE_FAILED, OVERLOADED, UNREADABLE),
+    },
+    operation_id="update",
+)
+async def update(
+    request: Request, target: TargetOf, name: Name, key: Key, body: ArgsBody | None = None, wait: Wait = 30
+) -> Response:
+    """Send an update to a run and wait for what its handler returns, up to ``wait`` seconds."""
+    call = Call(name=name, args=[] if body is None else body.args)
+    sent = doors.update(target.client, target.id, target.run_id, call, key, wait)
+    found = await target.answered(unless_over(sent, request, target.service.stopping), wait)
+    if isinstance(found, bytes):
+        return answer(Answer(value=looking.stored(found)))
+    return answer(found or Pending(id=target.id), 202)
+
+
 # --- look
 
 
@@ -238,10 +264,7 @@ async def describe(target: TargetOf) -> Response:
 async def result(
     request: Request,
     target: TargetOf,
-    wait: Annotated[
-        float,
-        Query(ge=0, le=60, allow_inf_nan=False, description="How many seconds to wait for the end, at most."),
-    ] = 0,
+    wait: Wait = 0,
 ) -> Response:
     """How a run has ended; waits for it up to ``wait`` seconds. A run that did not complete is an answer, no error."""
     access = target.client.access

@@ -80,9 +80,39 @@ class Subscription:
     def cancel(self) -> None:
         self.cancelled = True
 
+    @sagas.update
+    def upgrade(self, plan: str) -> str:
+        if plan == "gold":
+            raise ValueError("sold out")
+        self.plan, before = plan, self.plan
+        return before
+
+    @upgrade.validator
+    def check_upgrade(self, plan: str) -> None:
+        if not plan:
+            raise ValueError("name a plan")
+
     @sagas.query
     def state(self) -> dict[str, object]:
         return {"user": self.user, "plan": self.plan}
+
+
+@sagas.saga
+class Approval:
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+
+    async def run(self) -> list[object]:
+        asked = [sagas.callback(), sagas.callback()]
+        self.tokens = [each.token for each in asked]
+        try:
+            return [await asked[0], await asked[1]]
+        except sagas.ActivityFailed as error:
+            return [await asked[0], error.message]
+
+    @sagas.query
+    def all_tokens(self) -> list[str]:
+        return self.tokens
 
 
 @sagas.saga

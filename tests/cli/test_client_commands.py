@@ -59,6 +59,29 @@ def test_signals_queries_and_what_it_waits_for(shop: Console) -> None:
     assert "has ended" in closed.err
 
 
+def test_updates_print_what_their_handler_returns(shop: Console) -> None:
+    shop.ok("start", "shop:Subscription", "u1", "--id", "sub-2")
+    for _ in range(2):  # the same update, taken once
+        assert shop.ok("update", "sub-2", "upgrade", "pro", "--message-id", "order-18").out == "free\n"
+    assert shop.ok("update", "sub-2", "upgrade", "team", "--json").json == "pro"
+    for args, words in (((""), "name a plan"), (("gold"), "sold out")):
+        refused = shop.run("update", "sub-2", "upgrade", args)
+        assert (refused.code, refused.out) == (1, "")
+        assert words in refused.err
+    shop.ok("terminate", "sub-2")
+
+
+def test_callbacks_are_completed_and_failed(shop: Console) -> None:
+    shop.ok("start", "shop:Approval", "--id", "app-1")
+    first, second = shop.ok("query", "app-1", "all_tokens", "--json").json
+    assert "`sagas complete TOKEN VALUE`" in shop.ok("describe", "app-1").out
+    shop.ok("complete", first, '{"ok": true}')
+    shop.ok("fail", second, "no approval")
+    assert shop.ok("result", "app-1", "--json").json == [{"ok": True}, "no approval"]
+    for again in (shop.run("complete", first, "1"), shop.run("complete", "nonsense", "1")):
+        assert again.code == 2
+
+
 def test_pause_resume_and_terminate(shop: Console) -> None:
     shop.ok("start", "shop:nap", "86400", "--id", "nap-1")
     assert "it sleeps until" in shop.ok("describe", "nap-1").out

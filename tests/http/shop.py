@@ -56,6 +56,20 @@ class Tally:
     def close(self) -> None:
         self.closed = True
 
+    @sagas.update
+    async def add_up(self, count: int) -> int:
+        self.counts.append(await charge(count))
+        return sum(self.counts)
+
+    @add_up.validator
+    def check_add_up(self, count: int) -> None:
+        if count < 0:
+            raise ValueError("only more can be added")
+
+    @sagas.update
+    async def rest(self, seconds: float) -> None:
+        await sagas.sleep(seconds)
+
     @sagas.query
     def total(self) -> int:
         return sum(self.counts)
@@ -79,6 +93,23 @@ async def echo(value: Any) -> Any:
 @sagas.saga
 async def buggy() -> None:
     raise KeyError("a bug")
+
+
+@sagas.saga
+class Approval:
+    """Waits for somebody outside."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+
+    async def run(self) -> Any:
+        callback = sagas.callback()
+        self.tokens.append(callback.token)
+        return await callback
+
+    @sagas.query
+    def token(self) -> str:
+        return self.tokens[0]
 
 
 class Size(Enum):

@@ -16,7 +16,7 @@ from tests.http.calling import PROBLEM, calling, run
 
 OPERATIONS = {
     "start", "signalWithStart", "signal", "cancel", "terminate", "pause", "resume", "query", "list", "describe",
-    "result", "history", "healthz", "readyz",
+    "result", "history", "healthz", "readyz", "update", "completeCallback", "failCallback",
 }  # fmt: skip
 
 
