@@ -23,6 +23,7 @@ from sagas.engine.clock import SystemClock
 from sagas.engine.executor import InProcessExecutor
 from sagas.engine.host import Host, HostSettings
 from sagas.engine.routing import RoutingExecutor
+from sagas.engine.slots import default_folder
 from sagas.engine.steps import decode_heartbeats, decode_reports
 from sagas.kernel.registry import Registry
 from sagas.modules import load_modules
@@ -98,7 +99,9 @@ class HostActor:
             store,
             registry,
             clock,
-            HostSettings(owner=owner, lease_ms=settings.lease_ms),
+            HostSettings(
+                owner=owner, lease_ms=settings.lease_ms, slots=default_folder(settings.url, settings.namespace)
+            ),
             open_store=again,
             exporter=exporter_from_environment(),
         )

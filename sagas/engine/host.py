@@ -10,10 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sagas.engine import guard
 from sagas.engine.clock import Clock
+from sagas.engine.conduct import Conduct
 from sagas.engine.executor import Executor
 from sagas.engine.exporting import Exporter, Exporting
 from sagas.engine.flush import Flush, Written
@@ -25,9 +27,12 @@ from sagas.engine.renewal import OpenStore, RenewalThread
 from sagas.engine.resident import Due, Effects, Input, MailInput, Relayed, Resident, Turn
 from sagas.engine.retention import Retention
 from sagas.engine.shard import Shard, refuse_reports
+from sagas.engine.slots import open_slots
 from sagas.engine.steps import Heartbeat, StepKey, StepReport, StepTask, Unplaced, decode_report
 from sagas.engine.sweeper import Sweeper
+from sagas.engine.watchdog import Watchdog
 from sagas.errors import HistoryError, StoreUnavailable
+from sagas.kernel.breaking import BrokenOff
 from sagas.kernel.registry import Registry
 from sagas.store.keys import shard_of
 from sagas.store.mailbox import place_of
@@ -44,7 +49,11 @@ OnCommitted = Callable[[Turn], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """``residents``: instances kept in memory a shard. ``lease_ms`` None: no other host exists, nothing is renewed."""
+    """``residents``: instances kept in memory a shard. ``lease_ms`` None: no other host exists, nothing is renewed.
+
+    ``activation_limit_s``: how long saga code may keep the loop until it is broken off; None: for ever. ``slots``: the
+    folder by which hosts on this machine know what a dead one ran; None: nobody does.
+    """
 
     owner: str
     lease_ms: int | None = 4000
@@ -52,6 +61,8 @@ class HostSettings:
     timer_limit: int = 500
     mail_block_ms: int = 1000
     sweep_s: float = 30.0
+    activation_limit_s: float | None = 2.0
+    slots: Path | None = None
 
 
 class Host:
@@ -96,6 +107,10 @@ class Host:
         self._exporting = None if exporter is None else Exporting(exporter, store, self._shards, self._want_flush)
         self._relay = Relay(store, self._shards, self._feed, self._run_errand, self._check_quiet)
         self._flush = Flush(store, self, self._is_stopping)
+        limit_s = settings.activation_limit_s
+        self._watchdog = None if limit_s is None else Watchdog(limit_s)
+        self._slots = None if settings.slots is None else open_slots(settings.slots)
+        self._conduct = Conduct(self._slots)
         self._flush.on_rest = self._check_quiet
         ttl_ms = settings.lease_ms or 2**40
         holder = _Holder(self)
@@ -114,6 +129,8 @@ class Host:
         Raises: StoreUnavailable.
         """
         self._executor = executor
+        if self._watchdog is not None:
+            self._watchdog.start()
         await self._leases.balance()
         if self._exporting is not None:
             self._exporting.start()
@@ -164,6 +181,10 @@ class Host:
         self._stopped = True
         if self._renewal is not None:
             self._renewal.stop()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._slots is not None:
+            self._slots.close()
         for task in (*self._tasks, *self._errands):
             task.cancel()
         for shard in self._shards.values():
@@ -217,6 +238,8 @@ class Host:
         """A shard is ours: look at its mail, its timers and what was in flight; sleepers stay asleep."""
         busy = await self._store.busy(claim.shard)  # first: a shard is taken with all of it, or at the next round
         shard = Shard(claim=claim, sequence=claim.sequence)
+        if self._slots is not None:
+            self._slots.look()  # whoever had it may have died of one of its instances
         if self._exporting is not None:
             await self._exporting.claimed(shard)
         self._shards[claim.shard] = shard
@@ -396,10 +419,14 @@ class Host:
 
     def _resident(self, id: str) -> Resident:
         if self._exporter is None:
-            return Resident(id, self.registry)
+            return Resident(id, self.registry, conduct=self._conduct)
         exporter = self._exporter
         return Resident(
-            id, self.registry, traceparent=exporter.traceparent, message_traceparent=exporter.message_traceparent
+            id,
+            self.registry,
+            traceparent=exporter.traceparent,
+            message_traceparent=exporter.message_traceparent,
+            conduct=self._conduct,
         )
 
     def loaded(self, shard: Shard, resident: Resident) -> None:
@@ -447,7 +474,7 @@ class Host:
         inputs = tuple(resident.inputs)
         try:
             turn = resident.turn(now_ms, run=not self._draining)
-        except Exception:
+        except (Exception, BrokenOff):
             # A defect of ours, not of the saga: its mail stays in the mailbox, and nobody else waits for it.
             log.exception("instance %r cannot be run on this host", resident.id)
             resident.unreadable, resident.dropped = DEFECT, True

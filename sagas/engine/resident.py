@@ -13,6 +13,7 @@ from typing import Any
 
 from compensations import Compensation, Outcome
 from sagas.engine.callbacks import fact_of_answer
+from sagas.engine.conduct import Conduct
 from sagas.engine.envelope import envelope_of
 from sagas.engine.extent import Extent
 from sagas.engine.family import end_of_child, farewells, is_for_another
@@ -48,6 +49,7 @@ from sagas.engine.succession import succession
 from sagas.engine.updates import Updates
 from sagas.errors import CodecError, HistoryError, NondeterminismError, QueryFailed
 from sagas.kernel.activity import StepOptions
+from sagas.kernel.breaking import Blocked
 from sagas.kernel.chain import goes_on_in
 from sagas.kernel.duration import retention_ms
 from sagas.kernel.episode import Trail
@@ -84,7 +86,7 @@ from sagas.kernel.events import (
     UpdateReceived,
 )
 from sagas.kernel.failure import CANCELLED, ERROR, Failure
-from sagas.kernel.instance import Instance
+from sagas.kernel.instance import Activation, Instance
 from sagas.kernel.registry import Registry
 from sagas.kernel.reserved import DEADLINE
 from sagas.kernel.saga import SagaType
@@ -189,6 +191,7 @@ class Resident:
         draw: Callable[[], float] = random.random,
         traceparent: Traceparent = untraced,
         message_traceparent: MessageTraceparent = untraced_message,
+        conduct: Conduct | None = None,
     ) -> None:
         self.id = id
         self.inputs: list[Input] = []
@@ -200,6 +203,9 @@ class Resident:
         self._draw = draw
         self._traceparent = traceparent
         self._message_traceparent = message_traceparent
+        self._conduct = conduct or Conduct()
+        self._sentence = self._conduct.sentence(id)  # why its code must not run at all
+        self._broken = ""  # why its replay was broken off
         self._state = RunState()
         self._instance: Instance | None = None
         self._unapplied = False  # facts are recorded that no code has seen
@@ -266,14 +272,21 @@ class Resident:
         if saga_type is None:
             self._blocked = _no_code(started.type)
             return
+        if self._sentence:
+            return
+        self._conduct.begins(self.id)
         try:
             self._instance = Instance.replay(saga_type, history, self._registry.learn)
+        except Blocked as error:
+            self._broken = f"{type(error).__name__}: {error}"
         except NondeterminismError as error:
             self._blocked = f"{type(error).__name__}: {error}"
         except CodecError as error:
             self._blocked = str(error)
         else:
             self._state = self._instance.state
+        finally:
+            self._conduct.ended()
 
     def evict(self) -> None:
         """Let the coroutines go."""
@@ -450,8 +463,8 @@ class Resident:
         facts, state = self._facts, self._state
         unapplied = self._instance is not None and self._instance.has_unapplied and not state.closed
         if not facts and not (unapplied and run and not state.held):
-            parked = self._park_if_nondeterministic(now_ms)
-            return parked, bool(parked)
+            parked = self._park_if_it_cannot_run(now_ms)
+            return parked, bool(parked) or bool(self._broken)
         kinds = {type(fact) for fact in facts}
         terminated = RunTerminated in kinds
         lifted = Resumed in kinds or CancelRequested in kinds
@@ -462,7 +475,9 @@ class Resident:
                 self._withdraw_all()
                 facts = _ending_last(facts)
             state.evolve_all(facts)
-            facts = [*facts, *self._park_if_nondeterministic(now_ms)]
+            if (lifted or terminated) and self._sentence:
+                self._pardon()
+            facts = [*facts, *self._park_if_it_cannot_run(now_ms)]
             # The coroutines have not seen these facts, or there are none: the next input tries anew.
             self._unapplied = True
             return facts, True
@@ -470,8 +485,12 @@ class Resident:
             state.evolve_all(facts)
             return [*facts, self._park(why, now_ms)], True
         open_before = dict(state.steps)
-        activation = self._instance.activate(facts, now_ms)
+        activation = self._activate(self._instance, facts, now_ms)
         facts, self._rejected = list(activation.facts), activation.rejected
+        if activation.broken:
+            state.evolve_all(facts)
+            self._unapplied = True
+            return [*facts, *self._struck(activation.park, now_ms)], True
         if activation.park:
             state.evolve_all(facts)
             return [*facts, self._park(activation.park, now_ms)], True
@@ -485,10 +504,33 @@ class Resident:
         self._follow(activation.decisions, open_before, now_ms)
         return [*facts, Activated(at_ms=now_ms), *activation.decisions], False
 
-    def _park_if_nondeterministic(self, now_ms: int) -> list[Event]:
-        if self.closed or self._state.parked or not self._blocked.startswith(NondeterminismError.__name__):
+    def _activate(self, instance: Instance, facts: Sequence[Event], now_ms: int) -> Activation:
+        self._conduct.begins(self.id)
+        activation = instance.activate(facts, now_ms)
+        self._conduct.ended(of="" if activation.broken else self.id)
+        return activation
+
+    def _park_if_it_cannot_run(self, now_ms: int) -> list[Event]:
+        if self.closed or self._state.parked:
             return []
-        return [self._park(self._blocked, now_ms)]
+        if self._broken:
+            return self._struck(self._broken, now_ms)
+        if self._sentence:
+            return [self._park(self._sentence, now_ms)]
+        return [self._park(self._blocked, now_ms)] if self._blocked.startswith(NondeterminismError.__name__) else []
+
+    def _struck(self, why: str, now_ms: int) -> list[Event]:
+        """It did not come to rest: it parks when that has happened too often, else it is loaded and tried again."""
+        if self._conduct.struck(self.id):
+            return [self._park(why, now_ms)]
+        self.inputs.append(Due())
+        return []
+
+    def _pardon(self) -> None:
+        """An operator wants it to run whatever happens: loaded again, it is."""
+        self._sentence = ""
+        self._conduct.forgive(self.id)
+        self.inputs.append(Due())
 
     def _park(self, reason: str, now_ms: int) -> Parked:
         parked = Parked(reason, at_ms=now_ms)
@@ -604,20 +646,23 @@ class Resident:
         self._extent = Extent()
         if saga_type is None:
             self._blocked = _no_code(started.type)
-        else:
+        elif not self._sentence:
             self._instance = Instance(saga_type, self._registry.learn)
             self._state = self._instance.state
 
     def _answer(self, query: Query) -> None:
         try:
             if self._instance is None:
-                raise QueryFailed(
-                    query.name, "NotRunnable", self.unreadable or self._blocked or "no such run on this host"
-                )
+                raise QueryFailed(query.name, "NotRunnable", self._unrunnable or "no such run on this host")
             reply = Reply(message_id=query.message_id, value=self._instance.ask(query.name, query.args))
         except QueryFailed as error:
             reply = Reply(message_id=query.message_id, error=(error.cause_type, error.message))
         self._effects.replies.append((query.reply_to, reply))
+
+    @property
+    def _unrunnable(self) -> str:
+        """Why its code cannot run here."""
+        return self.unreadable or self._blocked or self._sentence or self._broken
 
     # --- timers, retries, results
 

@@ -14,12 +14,14 @@ import functools
 import inspect
 import logging
 import random
+from _thread import get_ident
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from sagas.errors import CodecError, DefinitionError, NondeterminismError, QueryFailed, ReadOnlyError, SagaError
 from sagas.kernel.activity import Activity
+from sagas.kernel.breaking import RUNNING, Blocked, BrokenOff, surface
 from sagas.kernel.continuing import ContinueAsNew, asked_by
 from sagas.kernel.events import (
     Activated,
@@ -84,6 +86,7 @@ class Activation:
     ``park``: until somebody acts. ``blocked``: here, as a codec is missing; another host may have it.
     ``facts`` are those to record: an update that was rejected (``rejected`` says why), or that came when the run had
     ended, is not among them. Without facts and decisions there is nothing to record.
+    ``broken``: it did not come to rest, and may do better when it is tried again.
     """
 
     decisions: list[Event]
@@ -91,6 +94,7 @@ class Activation:
     blocked: str = ""
     facts: Sequence[Event] = ()
     rejected: Mapping[str, str] = field(default_factory=dict)  # message id -> reason
+    broken: bool = False
 
 
 Learn = Callable[["Activity[..., Any] | SagaType"], None]
@@ -123,6 +127,7 @@ class Instance:
         self._begun = False
         self._may_begin: asyncio.Future[None] | None = None  # of a run that is held back
         self._read_only = False
+        self.activations = 0  # begun so far, queries too: tells one from the next (breaking.py)
         self.spoiled = False  # a query woke a task or made a future, which no replay would know of: drop this object
         self._started_by: RunStarted | None = None
         self.attributes: Mapping[str, Any] = {}  # as its code has set them
@@ -156,7 +161,8 @@ class Instance:
         if isinstance(self._stop, CodecError):
             return Activation([], blocked=str(self._stop), facts=facts)
         if self._stop is not None:
-            return Activation([], self._park_reason(self._stop), facts=facts)
+            broken = isinstance(self._stop, BrokenOff)
+            return Activation([], self._park_reason(self._stop), facts=facts, broken=broken)
         if self._updates is not None and self._updates.came:
             return self._without_rejected(facts, now_ms)
         self._unapplied = []
@@ -177,7 +183,7 @@ class Instance:
         """The instance as it stood at the end of ``history``; ``learn`` is told of all it calls.
 
         Raises: NondeterminismError when the code asks for something else than is recorded; CodecError when what is
-        recorded cannot be opened here.
+        recorded cannot be opened here; Blocked when it was broken off.
         """
         instance = cls(saga_type, learn)
         try:
@@ -215,15 +221,22 @@ class Instance:
         if handler is None:
             known = sorted(n for kind, n in self.saga_type.handlers if kind == "query")
             raise QueryFailed(name, "UnknownQuery", f"{self.saga_type.name} has the queries {known}")
-        before = (self.loop.ready, self.loop.numbered)
+        before, thread = (self.loop.ready, self.loop.numbered), get_ident()
+        self.activations += 1
         try:
             positional, named = handler.signature.decode(args)
             with self.loop:
                 self._read_only = True
                 try:
+                    RUNNING[thread] = self
                     return encode(contextvars.Context().run(handler.function, self._object, *positional, **named))
                 finally:
+                    RUNNING[thread] = None
                     self._read_only = False
+                    surface()
+        except BrokenOff as error:
+            self.spoiled = True
+            raise QueryFailed(name, type(error).__qualname__, told(self._stop or error)) from error
         except Exception as error:
             raise QueryFailed(name, type(error).__qualname__, told(error)) from error
         finally:
@@ -480,25 +493,31 @@ class Instance:
 
     def background_error(self, context: dict[str, Any]) -> None:
         """Something nobody awaits failed; said once, not at every replay."""
-        if not self.replaying and not self._read_only:
+        if not self.replaying and not self._read_only and not isinstance(context.get("exception"), BrokenOff):
             log.warning("%s: %s", context.get("message", "error in the background"), context.get("exception"))
 
     # --- running
 
     def _run(self, facts: Sequence[Event], now_ms: int) -> None:
         self._decisions = []
-        loop = self.loop
+        loop, thread = self.loop, get_ident()
         loop.now_ms = max(now_ms, loop.now_ms)
         self._applying = facts
+        self.activations += 1
         with loop:
             try:
-                for fact in facts:
-                    self.history_length += 1
-                    apply = _APPLY.get(type(fact))
-                    if apply is not None and not self._closed:
-                        apply(self, fact)
-                if self._updates is None or not self._updates.all_rejected(facts):  # else nothing is there to run
-                    loop.run_until_idle(self._settled, self._stopped)
+                try:
+                    RUNNING[thread] = self
+                    for fact in facts:
+                        self.history_length += 1
+                        apply = _APPLY.get(type(fact))
+                        if apply is not None and not self._closed:
+                            apply(self, fact)
+                    if self._updates is None or not self._updates.all_rejected(facts):  # else nothing is there to run
+                        loop.run_until_idle(self._settled, self._stopped)
+                finally:
+                    RUNNING[thread] = None  # first of all: see breaking.py
+                    surface()
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: what one saga does never ends its host
@@ -507,7 +526,7 @@ class Instance:
     def _repeat(self, facts: Sequence[Event], now_ms: int, recorded: Sequence[Event], position: int) -> None:
         self._recorded, self._position, self.history_length = recorded, position, position - 1 - len(facts)
         self._run(facts, now_ms)
-        if isinstance(self._stop, NondeterminismError | CodecError):
+        if isinstance(self._stop, NondeterminismError | CodecError | Blocked):
             raise self._stop
         if self._stop is not None:
             self._part(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sagas.kernel import ordered, refusals
+from sagas.kernel.breaking import BrokenOff
 from sagas.kernel.current import ACTIVE
 from sagas.kernel.duration import END_MS, ceil_ms
 from sagas.kernel.task import OrderedFuture, OrderedTask
@@ -30,7 +31,7 @@ TURNS = 100_000
 """Callbacks one activation may run before it counts as spinning."""
 
 
-class Spinning(Exception):
+class Spinning(BrokenOff):
     """An activation ran ``TURNS`` callbacks without coming to rest."""
 
     def __str__(self) -> str:
