@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, islice
 
 from sagas.description import Description, describe
 from sagas.ending import CLOSINGS, value_of
@@ -25,7 +26,7 @@ from sagas.errors import (
 from sagas.ids import new_message_id
 from sagas.kernel.chain import goes_on_in, next_run_id
 from sagas.kernel.duration import Duration, to_ms
-from sagas.kernel.events import Event, RunContinued, decode_chunk
+from sagas.kernel.events import Event, RunContinued, decode_chunk, split_chunk
 from sagas.kernel.events.large import put_back, refers
 from sagas.kernel.state import RunState
 from sagas.patience import Patience
@@ -159,6 +160,17 @@ class Access:
         if not chunks:
             await self._known(id)
         return await self.whole(id, run_id, [event for chunk in chunks for event in decode_chunk(chunk)])
+
+    async def transitions(self, id: str, run_id: str | None, *, follow: bool = False) -> list[list[Event]]:
+        """``history``, those together that were written together."""
+        if run_id is None or follow:
+            run_id = await self._last_run(id, run_id)
+        chunks = [each for chunk in await self.store.history(id, run_id) for each in split_chunk(chunk)]
+        if not chunks:
+            await self._known(id)
+        stored = [decode_chunk(chunk) for chunk in chunks]
+        whole = iter(await self.whole(id, run_id, list(chain.from_iterable(stored))))
+        return [list(islice(whole, len(events))) for events in stored]
 
     async def whole(self, id: str, run_id: str, events: list[Event]) -> list[Event]:
         """Events as they were stored, with the payloads that lie beside their history. Raises: HistoryError."""

@@ -10,6 +10,7 @@ from sagas.calls import call_message_id, client_calls
 from sagas.deleting import delete
 from sagas.description import Description
 from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
+from sagas.forking import fork, reset
 from sagas.kernel.chain import goes_on_in
 from sagas.kernel.duration import Duration
 from sagas.kernel.events import Event
@@ -136,6 +137,29 @@ class Handle(Generic[R]):
     async def resume(self, by: str = "") -> None:
         """Let a paused run, or a parked one whose cause is gone, go on."""
         await self.send(Resume(message_id=call_message_id(None), by=by))
+
+    async def fork(self, *, event: int, id: str | None = None) -> Handle[R]:
+        """Start another run that goes on from event ``event`` of this one's history, on the code there is now.
+
+        ``event`` is an index of ``history()``; the run begins with what stands up to there, cut after the last
+        transition that is whole. ``id``: else a random one. This run is not touched. The new one throws the same dice
+        and goes on with the same step numbers and due times; its run id is another, and so are the idempotency keys of
+        its steps: those open at the cut are made again, and ``undo_of`` names keys of the new run. A timeout begins
+        anew. Code that does not fit the history parks it.
+        Raises: InvalidArgument for an event that is not there, before the end of the first transition or after the
+        run's end, a message, child, update or callback that is open at the cut, or more than 8 MB; SagaAlreadyStarted,
+        SagaNotFound, Overloaded, StoreUnavailable.
+        """
+        new_id, new_run = await fork(self._access, self.id, self.run_id, event, id, follows=self._follows)
+        return Handle(self._access, new_id, new_run, self._saga_type, follows=True)
+
+    async def reset(self, *, event: int) -> Handle[R]:
+        """``fork`` under the same id: a run that goes on is terminated first, "reset", and the new one takes its place.
+
+        Also of a child: its parent hears of the new run's end alone, unless it was told of this one's before.
+        """
+        new_run = await reset(self._access, self.id, self.run_id, event, follows=self._follows)
+        return Handle(self._access, self.id, new_run, self._saga_type, follows=True)
 
     async def describe(self) -> Description:
         """Its status, and what it waits for. Raises: SagaNotFound."""

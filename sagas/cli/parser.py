@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "fail": ("sagas.cli.message_commands", "fail"),
     "cancel": ("sagas.cli.message_commands", "cancel"),
     "terminate": ("sagas.cli.message_commands", "terminate"),
+    "fork": ("sagas.cli.fork_commands", "fork"),
+    "reset": ("sagas.cli.fork_commands", "reset"),
     "pause": ("sagas.cli.message_commands", "pause"),
     "resume": ("sagas.cli.message_commands", "resume"),
     "delete": ("sagas.cli.delete_commands", "delete"),
@@ -83,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_start_commands(commands)
     _add_message_commands(commands)
     _add_delete_commands(commands)
+    _add_fork_commands(commands)
     _add_look_commands(commands)
     return parser
 
@@ -332,6 +335,35 @@ def _add_delete_commands(commands: Any) -> None:
     erase.add_argument("query", metavar="QUERY")
     for each in (delete, erase):
         add_store(each)
+
+
+# --- another run from the beginning of one
+
+
+def _add_fork_commands(commands: Any) -> None:
+    fork = command(
+        commands,
+        "fork",
+        "start a saga from the beginning of another one's history",
+        "The new saga goes on from event N on the code that the hosts have now; its steps have other idempotency keys, "
+        "and those that were open are made again. `sagas history ID` shows the numbers. Prints the new id.",
+        ["sagas fork trip-1 --event 14 --id trip-1-again"],
+    )
+    fork.add_argument("--id", dest="new_id", metavar="NEW", help="the new saga's id (else a random one)")
+    reset = command(
+        commands,
+        "reset",
+        "run a saga again from an event of its history on",
+        "As `sagas fork`, under the same id: a run that goes on is terminated, undoing nothing, and the new one takes "
+        "its place.",
+        ["sagas reset trip-1 --event 14"],
+    )
+    for each in (fork, reset):
+        add_id(each)
+        each.add_argument("--event", type=int, required=True, metavar="N", help="the last event to take over")
+        add_run(each)
+        add_store(each)
+        add_json(each)
 
 
 # --- look

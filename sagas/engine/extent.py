@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from compensations import Compensation
 from sagas import limits
-from sagas.kernel.events import Event, decode_chunk, encode_chunk
+from sagas.kernel.events import Event, bind_chunks, decode_chunk, encode_chunk
 from sagas.kernel.events.large import Blob, laid_aside, put_back
 from sagas.kernel.state import OVERGROWN, RunState
 from sagas.store.port import Loaded
@@ -52,6 +52,20 @@ class Extent:
         self.blobs += len(blobs)
         self._warn_of_history(state)
         return chunk, blobs
+
+    def take_over(
+        self, inherited: Sequence[Sequence[Event]], chunk: bytes, blobs: Sequence[Blob]
+    ) -> tuple[bytes, tuple[Blob, ...]]:
+        """``chunk`` bound behind those of a history that its run begins with, and the payloads of all of them."""
+        first, chunks, large = 0, list[bytes](), list[Blob]()
+        for events in inherited:
+            light, aside = laid_aside(events, first, limits.LIMITS.blob_bytes)
+            chunks.append(encode_chunk(light, events[0].at_ms))
+            large += aside
+            first += len(events)
+        self.size += sum(map(len, chunks)) + sum(len(data) for _, data in large)
+        self.blobs += len(large)
+        return bind_chunks([*chunks, chunk]), (*large, *blobs)
 
     def too_large(self, state: RunState) -> str:
         """Why a run is to be parked before its code adds to its history; "" when it may go on."""

@@ -79,7 +79,7 @@ def _answer(started: RunStarted, closing: Event | None) -> ChildAnswer | None:
             return replace(told, status=Status.CANCELLED.value, reason=reason)
         case RunTimedOut(reason=reason):
             return replace(told, status=Status.TIMED_OUT.value, reason=reason)
-        case RunTerminated(reason=reason):
+        case RunTerminated(reason=reason, successor=""):
             return replace(told, status=Status.TERMINATED.value, reason=reason)
     return None
 

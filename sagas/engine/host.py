@@ -19,9 +19,10 @@ from sagas.engine.conduct import Conduct
 from sagas.engine.executor import Executor
 from sagas.engine.exporting import Exporter, Exporting
 from sagas.engine.flush import Flush, Written
+from sagas.engine.inheritance import decode_prefix
 from sagas.engine.leases import Leases
 from sagas.engine.loading import DEFECT, Loading
-from sagas.engine.message import Reply, Reported, decode_message
+from sagas.engine.message import Reply, Reported, Start, decode_message
 from sagas.engine.relay import Relay
 from sagas.engine.renewal import OpenStore, RenewalThread
 from sagas.engine.resident import Due, Effects, Input, MailInput, Relayed, Resident, Turn
@@ -698,7 +699,8 @@ def _mail_input(mail: Mail) -> MailInput:
     """Raises: HistoryError when the body is damaged, or of a newer version."""
     message = decode_message(mail.body)
     report = decode_report(message.report) if isinstance(message, Reported) else None
-    return MailInput(mail.entry, message, report)
+    prefix = decode_prefix(message) if isinstance(message, Start) else ()
+    return MailInput(mail.entry, message, report, prefix)
 
 
 class _Holder:

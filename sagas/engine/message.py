@@ -25,7 +25,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start(Message):
-    """Begin a run: ``delay_ms`` after its start is recorded; ``parent`` and ``seed`` as in ``RunStarted``."""
+    """Begin a run: ``delay_ms`` after its start is recorded; ``parent`` and ``seed`` as in ``RunStarted``.
+
+    ``prefix``: chunks of another run's history, to go on from there; type, args and attributes are those in it then.
+    """
 
     TAG: ClassVar[int] = 1
     run_id: str
@@ -35,6 +38,7 @@ class Start(Message):
     delay_ms: int = 0
     parent: tuple[Any, ...] = ()
     seed: str = ""
+    prefix: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +72,12 @@ class Cancel(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminate(Message):
-    """End the run at once; no code runs."""
+    """End the run at once; no code runs. ``successor``: the run that goes on in its place."""
 
     TAG: ClassVar[int] = 5
     reason: str
     parent: tuple[Any, ...] = ()
+    successor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from sagas.engine.envelope import envelope_of
 from sagas.engine.extent import Extent
 from sagas.engine.family import end_of_child, farewells, is_for_another
 from sagas.engine.heads import head_of, index_changes, notice_of, removal_of
+from sagas.engine.inheritance import Chunks, Inheritance, inherit
 from sagas.engine.message import (
     CallbackAnswered,
     Cancel,
@@ -74,6 +75,7 @@ from sagas.kernel.events import (
     Parked,
     Paused,
     Resumed,
+    RunForked,
     RunStarted,
     RunTerminated,
     SignalReceived,
@@ -102,11 +104,12 @@ CODE = "code"
 
 @value(frozen=True, slots=True)
 class MailInput:
-    """A message and the mailbox entry it came in; of ``Reported``, the report."""
+    """A message and the mailbox entry it came in; of ``Reported``, the report; of a fork, the history it takes over."""
 
     entry: str
     message: Message
     report: StepReport | None = None
+    prefix: Chunks = ()
 
 
 @value(frozen=True, slots=True)
@@ -216,6 +219,7 @@ class Resident:
         self._discard: list[str] = []
         self._sent: list[str] = []
         self._outbox: list[bytes] = []
+        self._inherited: Inheritance | None = None  # what the run that this turn starts takes over
         self._updates = Updates()
         self._extent = Extent()
         self._rejected: Mapping[str, str] = {}  # updates of this turn that are not to be recorded
@@ -349,8 +353,8 @@ class Resident:
             else:
                 retried |= self._on_report(each, now_ms)
         self._meet_deadline(now_ms)
-        self._state.follow()
-        position = self._state.events
+        inherited = [] if self._inherited is None else self._inherited.events
+        position = self._followed_from()
         events, drop = self._advance(now_ms, run)
         follow = self._close(now_ms) if events and self._state.closed else []
         self._settle_updates(events, follow)
@@ -365,7 +369,7 @@ class Resident:
             sent=tuple(self._sent),
             run=self._state.started,
             position=position,
-            events=tuple(events),
+            events=(*inherited, *events),
             trail=self._state.trail(),
             inputs=tuple(taken),
             drop=drop and not follow,
@@ -405,10 +409,17 @@ class Resident:
             begins=True,
         )
 
+    def _followed_from(self) -> int:
+        """Where in the history what this turn writes begins; the state follows it from there."""
+        if self._inherited is not None:  # and did so when it was taken over
+            return 0
+        self._state.follow()
+        return self._state.events
+
     def _begin(self) -> None:
         """Nothing of the turn before is left."""
         self._mail, self._facts, self._discard, self._notice = [], [], [], False
-        self._sent, self._outbox, self._rejected = [], [], {}
+        self._sent, self._outbox, self._rejected, self._inherited = [], [], {}, None
         self._updates.begin()
         self._effects = Effects()
 
@@ -467,7 +478,7 @@ class Resident:
             return parked, bool(parked) or bool(self._broken)
         kinds = {type(fact) for fact in facts}
         terminated = RunTerminated in kinds
-        lifted = Resumed in kinds or CancelRequested in kinds
+        lifted = not kinds.isdisjoint((Resumed, CancelRequested, RunForked))
         pausing = Paused in kinds and state.compensation is not Compensation.RUNNING
         held = Parked in kinds or ((state.held or pausing) and not lifted)
         if self._instance is None or terminated or held or not run:
@@ -615,7 +626,9 @@ class Resident:
     def _on_start(self, mail: MailInput, message: Start, now_ms: int) -> None:
         if not self.closed or goes_on_in(message.run_id, self.run_id):
             self._discard.append(mail.entry)
-            return
+            return None
+        if mail.prefix:
+            return self._on_fork(mail, message, now_ms)
         saga_type = self._registry.saga(message.type)
         begins_ms = now_ms + message.delay_ms
         started = RunStarted(
@@ -649,6 +662,27 @@ class Resident:
         elif not self._sentence:
             self._instance = Instance(saga_type, self._registry.learn)
             self._state = self._instance.state
+
+    def _on_fork(self, mail: MailInput, message: Start, now_ms: int) -> None:
+        """The run begins where another one stood: what was open there is made again, under its own ids."""
+        self.evict()
+        self.attempts, self.version, self._blocked, self._extent = {}, 0, "", Extent()
+        self._inherited = inherit(mail.prefix, message, self.id, now_ms)
+        history = self._inherited.events
+        self._rebuild(history)
+        self._state = RunState()  # as it was rebuilt, but followed from its first event on
+        self._state.follow()
+        self._state.evolve_all(history)
+        if self._instance is not None:
+            self._instance.state = self._state
+        self._admits = True
+        self._mail.append(mail.entry)
+        self._facts.append(self._inherited.mark)
+        for step, open_step in self._state.steps.items():
+            self.attempts[step] = Attempt(scheduled_ms=now_ms)
+            self._effects.dispatch.append(self._task(open_step, 1))
+        for step in self._state.cancelled_steps:
+            self._withdraw(step, now_ms)
 
     def _answer(self, query: Query) -> None:
         try:
@@ -840,6 +874,8 @@ class Resident:
         state = self._state
         closes = state.closed and not followed
         chunk, blobs = self._extent.write(events, state, now_ms) if events else (None, ())
+        if chunk is not None and self._inherited is not None:
+            chunk, blobs = self._extent.take_over(self._inherited.chunks, chunk, blobs)
         before, self.head = self.head, self._make_head(len(events), now_ms)
         admits, self._admits = self._admits, False
         transition = Transition(
@@ -941,7 +977,7 @@ def _fact_of(message: Message, now_ms: int) -> Event:
         case Cancel():
             return CancelRequested(message.reason, message.message_id, at_ms=now_ms)
         case Terminate():
-            return RunTerminated(message.reason, message.message_id, at_ms=now_ms)
+            return RunTerminated(message.reason, message.message_id, message.successor, at_ms=now_ms)
         case Resume():
             return Resumed(message.by, message.message_id, at_ms=now_ms)
         case Pause():

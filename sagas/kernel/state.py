@@ -45,6 +45,7 @@ from sagas.kernel.events import (
     RunCompleted,
     RunContinued,
     RunFailed,
+    RunForked,
     RunStarted,
     RunTerminated,
     RunTimedOut,
@@ -332,7 +333,7 @@ def _parked(state: RunState, event: Parked) -> None:
     state.rested = state.held
 
 
-def _resumed(state: RunState, _event: Resumed) -> None:
+def _resumed(state: RunState, _event: Resumed | RunForked) -> None:
     state.parked, state.paused = "", False
     state.lifts += 1
     state.rested = False
@@ -387,6 +388,7 @@ _FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
     CancelRequested: _cancel_requested,
     Parked: _parked,
     Resumed: _resumed,
+    RunForked: _resumed,
     Paused: _paused,
     SignalDeadLettered: _dead_lettered,
     RunCompleted: _closed(Status.COMPLETED),

@@ -25,6 +25,7 @@ class SyncHandle(Generic[R]):
     def __init__(self, thread: ClientThread, handle: Handle[R]) -> None:
         self.id = handle.id
         self.run_id = handle.run_id
+        self._thread = thread
         self._call = thread.call
         self._handle = handle
 
@@ -85,6 +86,14 @@ class SyncHandle(Generic[R]):
     def resume(self, by: str = "") -> None:
         """Let a paused run, or a parked one whose cause is gone, go on."""
         self._call(lambda: self._handle.resume(by))
+
+    def fork(self, *, event: int, id: str | None = None) -> SyncHandle[R]:
+        """Start another run that goes on from event ``event`` of this one's history, on the code there is now."""
+        return SyncHandle(self._thread, self._call(lambda: self._handle.fork(event=event, id=id)))
+
+    def reset(self, *, event: int) -> SyncHandle[R]:
+        """``fork`` under the same id: a run that goes on is terminated, and the new one takes its place."""
+        return SyncHandle(self._thread, self._call(lambda: self._handle.reset(event=event)))
 
     def describe(self) -> Description:
         """Its status, and what it waits for."""

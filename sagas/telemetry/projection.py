@@ -35,6 +35,7 @@ from sagas.kernel.events import (
     RunCompleted,
     RunContinued,
     RunFailed,
+    RunForked,
     RunTerminated,
     RunTimedOut,
     SignalDeadLettered,
@@ -274,6 +275,12 @@ def _resumed(within: EpisodeSpans, event: Resumed, index: int) -> Span:
 
 _RESERVED = {DEADLINE: "saga timeout", START: "start delay"}
 
+
+def _forked(within: EpisodeSpans, event: RunForked, index: int) -> Span:
+    said: Attributes = {"saga.origin": event.origin, "saga.origin_run": event.origin_run}
+    return within.instant(Kind.STANDSTILL, index, "forked", event, said)
+
+
 _RUN_ENDS: dict[type[Event], tuple[Status, SpanStatus]] = {
     RunCompleted: (Status.COMPLETED, SpanStatus.OK),
     RunContinued: (Status.COMPLETED, SpanStatus.OK),
@@ -315,4 +322,5 @@ _INSTANTS: dict[type[Event], Callable[[EpisodeSpans, Any, int], Span]] = {
     Parked: _parked,
     Paused: _paused,
     Resumed: _resumed,
+    RunForked: _forked,
 }

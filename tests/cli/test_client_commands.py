@@ -82,6 +82,22 @@ def test_callbacks_are_completed_and_failed(shop: Console) -> None:
         assert again.code == 2
 
 
+def test_a_saga_is_forked_and_reset_from_an_event_of_its_history(shop: Console) -> None:
+    result = shop.ok("execute", "shop:book_trip", '{"city": "Rome"}', "--id", "trip-7", "--json").json
+    events = shop.ok("history", "trip-7", "--json").lines
+    at = str([event["position"] for event in events if event["event"] == "StepScheduled"][1])
+    assert shop.ok("fork", "trip-7", "--event", at, "--id", "trip-8").out == "trip-8\n"
+    assert shop.ok("result", "trip-8", "--json").json == result
+    assert "RunForked" in shop.ok("history", "trip-8").out
+    reset = shop.ok("reset", "trip-7", "--event", at, "--json").json
+    assert reset["id"] == "trip-7"
+    assert reset["run_id"] != events[0]["run_id"]
+    assert shop.ok("result", "trip-7", "--run", reset["run_id"], "--json").json == result
+    refused = shop.run("fork", "trip-7", "--event", "999")
+    assert (refused.code, refused.out) == (2, "")
+    assert "event 999 is not in this history" in refused.err
+
+
 def test_pause_resume_and_terminate(shop: Console) -> None:
     shop.ok("start", "shop:nap", "86400", "--id", "nap-1")
     assert "it sleeps until" in shop.ok("describe", "nap-1").out

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sagas.errors import HistoryError
 from sagas.kernel.events import SCHEMA, Event, decode_chunk, encode_chunk, same
-from sagas.kernel.events.base import _classes, tagged
+from sagas.kernel.events.base import BOUND, _classes, tagged
 
 # Tag -> (name, fields in their stored order). Never edit a row: append fields at its end, append rows.
 GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
@@ -28,7 +28,7 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     4: ("RunFailed", ("failure",)),
     5: ("RunCancelled", ("reason",)),
     6: ("RunTimedOut", ("reason",)),
-    7: ("RunTerminated", ("reason", "message_id")),
+    7: ("RunTerminated", ("reason", "message_id", "successor")),
     8: ("CancelRequested", ("reason", "message_id")),
     9: ("Parked", ("reason",)),
     10: ("Resumed", ("by", "message_id")),
@@ -62,6 +62,7 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     71: ("ChildStarted", ("number",)),
     72: ("ChildRefused", ("number", "run_id", "status")),
     73: ("ChildCompleted", ("number", "id", "result")),
+    95: ("RunForked", ("origin", "origin_run", "event")),
     74: ("ChildFailed", ("number", "id", "status", "failure", "reason")),
 }
 
@@ -147,7 +148,11 @@ def test_missing_trailing_fields_are_read_with_their_defaults(tag: int) -> None:
 @pytest.mark.parametrize(
     ("chunk", "says"),
     [
-        ((SCHEMA + 1, 7, []), "upgrade the host"),
+        ((SCHEMA + 2, 7, []), "upgrade the host"),
+        ((BOUND, 0, [b""]), "damaged"),
+        ((BOUND, 0, 5), "damaged"),
+        ((BOUND, 0, [msgpack.packb((BOUND, 0, []))]), "damaged"),
+        ((BOUND, 0, [msgpack.packb((SCHEMA + 2, 7, []))]), "upgrade the host"),
         ((SCHEMA, 7, [(999, 1)]), "upgrade the host"),
         ((SCHEMA, 7, [(2, "a field Activated does not have yet")]), "upgrade the host"),
         ((SCHEMA, 7, [(31,)]), "damaged"),

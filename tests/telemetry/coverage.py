@@ -27,6 +27,7 @@ from sagas.kernel.events import (
     Parked,
     Paused,
     Resumed,
+    RunForked,
     RunStarted,
     SignalDeadLettered,
     SignalReceived,
@@ -57,6 +58,7 @@ INSTANTS: dict[type[Event], Kind] = {
     Parked: Kind.STANDSTILL,
     Paused: Kind.STANDSTILL,
     Resumed: Kind.STANDSTILL,
+    RunForked: Kind.STANDSTILL,
     CompensationStarted: Kind.UNWIND,
 }
 

@@ -1,6 +1,16 @@
 """Every event a history can hold, one module a noun; ``base`` owns how they are written."""
 
-from sagas.kernel.events.base import SCHEMA, Decision, Event, Fact, decode_chunk, encode_chunk, same
+from sagas.kernel.events.base import (
+    SCHEMA,
+    Decision,
+    Event,
+    Fact,
+    bind_chunks,
+    decode_chunk,
+    encode_chunk,
+    same,
+    split_chunk,
+)
 from sagas.kernel.events.callback import CallbackCompleted, CallbackFailed, CallbackOpened
 from sagas.kernel.events.child import (
     ABANDON_CHILD,
@@ -45,6 +55,7 @@ from sagas.kernel.events.run import (
     RunCompleted,
     RunContinued,
     RunFailed,
+    RunForked,
     RunStarted,
     RunTerminated,
     RunTimedOut,
@@ -95,6 +106,7 @@ __all__ = [
     "RunCompleted",
     "RunContinued",
     "RunFailed",
+    "RunForked",
     "RunStarted",
     "RunTerminated",
     "RunTimedOut",
@@ -112,9 +124,11 @@ __all__ = [
     "UpdateFailed",
     "UpdateReceived",
     "UpdateRefused",
+    "bind_chunks",
     "decode_chunk",
     "decode_histories",
     "encode_chunk",
     "encode_histories",
     "same",
+    "split_chunk",
 ]

@@ -20,6 +20,9 @@ from sagas.value import value
 SCHEMA = 1
 """Version of the chunk's layout; raised only when an old reader could misunderstand a new chunk."""
 
+BOUND = 2
+"""A chunk of this schema holds chunks, not events: ``[BOUND, 0, [chunk, ...]]``; so a run takes over another's."""
+
 
 @value(frozen=True, slots=True)
 class Event:
@@ -107,6 +110,8 @@ def decode_chunk(chunk: bytes) -> list[Event]:
         raise HistoryError(
             f"a history chunk of {len(chunk)} bytes is damaged ({error}); nothing was changed"
         ) from error
+    if schema == BOUND:
+        return [event for each in split_chunk(chunk) for event in decode_chunk(each)]
     if schema != SCHEMA:
         raise HistoryError(f"this history has schema {schema}, this host reads {SCHEMA}: upgrade the host")
     try:
@@ -115,6 +120,30 @@ def decode_chunk(chunk: bytes) -> list[Event]:
         raise HistoryError(
             f"a history chunk of {len(chunk)} bytes is damaged ({error}); nothing was changed"
         ) from error
+
+
+def bind_chunks(chunks: Iterable[bytes]) -> bytes:
+    """Several transitions' chunks as one."""
+    packed: bytes = msgpack.packb((BOUND, 0, list(chunks)))
+    return packed
+
+
+def split_chunk(chunk: bytes) -> list[bytes]:
+    """The chunks that a stored one binds together; another is alone.
+
+    Raises: HistoryError when the bytes are damaged.
+    """
+    try:
+        schema, _, bound = msgpack.unpackb(chunk, use_list=False, strict_map_key=False)
+        if schema != BOUND:
+            return [chunk]
+        if not all(type(each) is bytes and split_chunk(each) == [each] for each in bound):
+            raise TypeError("chunks hold events")
+    except Exception as error:
+        raise HistoryError(
+            f"a history chunk of {len(chunk)} bytes is damaged ({error}); nothing was changed"
+        ) from error
+    return list(bound)
 
 
 def _decode_row(row: tuple[Any, ...], at_ms: int) -> Event:

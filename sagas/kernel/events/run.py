@@ -83,10 +83,11 @@ class RunTimedOut(Decision):
 @tagged(7)
 @value(frozen=True, slots=True)
 class RunTerminated(Fact):
-    """Ended from outside at once: no code ran, nothing was undone."""
+    """Ended from outside at once: no code ran, nothing was undone. ``successor``: the run that goes on in its place."""
 
     reason: str
     message_id: str = ""
+    successor: str = ""
 
 
 @tagged(8)
@@ -156,3 +157,16 @@ class Patched(Decision):
     IDENTITY: ClassVar[tuple[str, ...]] = ("change_id",)
 
     change_id: str
+
+
+@tagged(95)
+@value(frozen=True, slots=True)
+class RunForked(Fact):
+    """What stands before it was taken over from the run ``origin_run`` of ``origin``, up to its event ``event``.
+
+    RunStarted has the ids of the new run, which goes on from here; one that was parked or paused there does so too.
+    """
+
+    origin: str
+    origin_run: str
+    event: int
