@@ -19,6 +19,7 @@ from sagas.engine.conduct import Conduct
 from sagas.engine.executor import Executor
 from sagas.engine.exporting import Exporter, Exporting
 from sagas.engine.flush import Flush, Written
+from sagas.engine.hearing import Hearing
 from sagas.engine.inheritance import decode_prefix
 from sagas.engine.leases import Leases
 from sagas.engine.loading import DEFECT, Loading
@@ -106,6 +107,7 @@ class Host:
         self._loading = Loading(store, clock, self, self._shards, self._in_flight, self._resident)
         self._exporter = exporter
         self._exporting = None if exporter is None else Exporting(exporter, store, self._shards, self._want_flush)
+        self._hearing = Hearing(clock, self._keep_heartbeats)
         self._relay = Relay(store, self._shards, self._feed, self._run_errand, self._check_quiet)
         self._flush = Flush(store, self, self._is_stopping)
         limit_s = settings.activation_limit_s
@@ -340,9 +342,14 @@ class Host:
 
     def heard(self, heartbeat: Heartbeat) -> None:
         """Keep how far an attempt has come; of one that this host does not wait for, its owner is told."""
-        shard = self._owned(heartbeat.id)
-        if shard is not None and self._in_flight.get(heartbeat.key) == heartbeat.attempt:
-            self._feed(shard, heartbeat.id, heartbeat)
+        if self._in_flight.get(heartbeat.key) == heartbeat.attempt:
+            self._hearing.hear(heartbeat)
+
+    def _keep_heartbeats(self, heartbeats: Iterable[Heartbeat]) -> None:
+        for each in heartbeats:
+            shard = self._owned(each.id)
+            if shard is not None and self._in_flight.get(each.key) == each.attempt:
+                self._feed(shard, each.id, each)
 
     def epoch(self, id: str) -> int | None:
         """By which epoch it owns the instance's shard; None when it does not."""
@@ -367,6 +374,7 @@ class Host:
 
     def _ended(self, report: StepReport) -> None:
         key = report.key
+        self._hearing.ending(key)
         if self._in_flight.get(key, report.attempt + 1) <= report.attempt:
             del self._in_flight[key]
             self._here.discard(key)

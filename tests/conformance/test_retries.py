@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -504,3 +505,41 @@ def test_park_after_parks_the_instance_and_a_resume_tries_the_step_again(world: 
         assert tried == [1, 2, 3, 4]
 
     world.run(scenario)
+
+
+@pytest.mark.parametrize("kind", ["attempt", "total", "queue", "heartbeat"])
+def test_each_timeout_can_be_set_for_one_call(timed: World, kind: str) -> None:
+    release, busy = threading.Event(), threading.Semaphore(0)
+
+    @activity(retry=ONCE, timeout=3600, total_timeout=7200, queue_timeout=3600, heartbeat_timeout=3600)
+    def work() -> None:
+        busy.release()
+        release.wait(30)
+
+    limits: dict[str, Any] = {
+        "attempt": {"timeout": 5},
+        "total": {"total_timeout": 5},
+        "queue": {"queue_timeout": 5},
+        "heartbeat": {"heartbeat_timeout": 5},
+    }
+
+    @saga
+    async def flow() -> tuple[str, float]:
+        occupied = [asyncio.ensure_future(work()) for _ in range(4 if kind == "queue" else 0)]  # every thread there is
+        await asyncio.sleep(0)
+        try:
+            await work.options(**limits[kind])()
+        except ActivityTimeout as error:
+            took = (sagas.now() - START).total_seconds()
+            release.set()
+            await asyncio.gather(*occupied)
+            return error.kind, took
+        return "done", 0.0
+
+    async def scenario() -> None:
+        handle = await timed.client.start(flow, id="flow")
+        await timed.until(lambda: busy._value == (4 if kind == "queue" else 1))
+        await timed.env.advance(seconds=5)
+        assert tuple(await handle.result()) == (kind, 5.0)
+
+    timed.run(scenario)

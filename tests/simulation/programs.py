@@ -28,6 +28,8 @@ QUICK = Retry(initial=0.2, max_interval=2, jitter=0.5)
 
 async def _work(what: str, failures: int, seconds: float) -> str:
     step = sagas.step()
+    assert (step.heartbeat_details or 0) < step.attempt  # what an attempt before it has told, if that came through
+    sagas.heartbeat(step.attempt)
     await asyncio.sleep(seconds)
     ledger.get().act(root_of(step.saga_id), what, step.idempotency_key)
     if step.attempt <= failures:
