@@ -109,6 +109,18 @@ def _nothing(_called: Activity[..., Any] | SagaType) -> None:
 class Instance:
     """A run of a saga, live in this process; rebuilt from its history anywhere else."""
 
+    # What most runs never set stands here: up to 30 attributes of its own an instance costs 1.3 KB less.
+    _stop: BaseException | None = None
+    _closed = False
+    _may_begin: asyncio.Future[None] | None = None  # of a run that is held back
+    _early: RunCancelled | RunTimedOut | None = None  # how it is to end, since somebody or something asked
+    _object: Any = None
+    moved: list[Event] | None = None  # once its code has asked to continue: messages for the next run
+    _cancelled_steps: frozenset[int] = frozenset()
+    _updates: Updates | None = None  # since the first one came
+    _recorded: Sequence[Event] = ()
+    _position = 0  # index of the next event in the whole history, while replaying
+
     def __init__(self, saga_type: SagaType, learn: Learn = _nothing) -> None:
         self.saga_type = saga_type
         self.learn = learn
@@ -118,33 +130,23 @@ class Instance:
         self.replaying = False
         self._decisions: list[Event] = []
         self.history_length = 0  # events up to the last fact that was applied; the same in every replay
-        self._recorded: Sequence[Event] = ()
-        self._position = 0  # index of the next event in the whole history, while replaying
         self._unapplied: list[Event] = []  # facts recorded while nothing ran (parked, paused, waiting for code)
         self._sequence = 0
-        self._stop: BaseException | None = None
-        self._closed = False
         self._begun = False
-        self._may_begin: asyncio.Future[None] | None = None  # of a run that is held back
         self._read_only = False
         self.activations = 0  # begun so far, queries too: tells one from the next (breaking.py)
         self.spoiled = False  # a query woke a task or made a future, which no replay would know of: drop this object
         self._started_by: RunStarted | None = None
         self.attributes: Mapping[str, Any] = {}  # as its code has set them
-        self._early: RunCancelled | RunTimedOut | None = None  # how it is to end, since somebody or something asked
-        self._object: Any = None
         self._main: asyncio.Task[Any] | None = None
         self._handlers: list[asyncio.Task[Any]] = []
         self._arriving: list[Event] = []  # messages whose handlers are tasks that have not begun
         self._applying: Sequence[Event] = ()  # the facts of this activation
-        self.moved: list[Event] | None = None  # once its code has asked to continue: messages for the next run
-        self._cancelled_steps: frozenset[int] = frozenset()
         self._steps: dict[int, tuple[asyncio.Future[Any], Callable[[Settled], None] | None]] = {}
         self._messages: dict[int, asyncio.Future[Answered]] = {}
         self._children: dict[int, Child[Any]] = {}
         self._scopes: dict[asyncio.Future[None], asyncio.Task[Any] | None] = {}  # open ones, and whom to cancel
         self._conditions: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
-        self._updates: Updates | None = None  # since the first one came
 
     # --- the doors
 
