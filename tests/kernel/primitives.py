@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Iterable
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from sagas import activity, saga
@@ -411,6 +411,61 @@ async def async_generators() -> list[str]:
     del dropped
     await note("after the drop")
     return [*said, "a dropped one is left alone"]
+
+
+@gives(["in 1", "in 2", "in 3", "caught 3", "out 2", "out 1", "after", "stack 2", "stack 1"])
+async def context_managers() -> list[str]:
+    said: list[str] = []
+
+    @asynccontextmanager
+    async def entered(number: int, *, catches: bool = False) -> AsyncGenerator[None]:
+        said.append(await note(f"in {number}"))
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not catches:
+                raise
+            said.append(await note(f"caught {number}"))
+        finally:
+            if not catches:
+                said.append(await note(f"out {number}"))
+
+    async def hold() -> None:
+        async with entered(1), entered(2), entered(3, catches=True):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(hold())
+    await asyncio.sleep(5)
+    task.cancel()
+    await task
+    said.append(await note("after"))
+    async with AsyncExitStack() as stack:
+        for number in (1, 2):
+            stack.push_async_callback(_say, said, f"stack {number}")
+    return said
+
+
+async def _say(said: list[str], what: str) -> None:
+    said.append(await note(what))
+
+
+@gives([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], "at once", 1.5])
+async def sleep() -> list[Any]:
+    woken: dict[str, list[int]] = {"same": [], "reversed": []}
+
+    async def doze(number: int, seconds: float, where: str) -> None:
+        await asyncio.sleep(seconds)
+        woken[where].append(number)
+        await note([where, number])
+
+    await together(doze(number, 7, "same") for number in range(5))
+    await together(doze(number, 50 - number, "reversed") for number in range(5))
+    started = asyncio.get_running_loop().time()
+    await asyncio.sleep(-1)
+    await asyncio.sleep(0)
+    at_once = await asyncio.sleep(0, "at once")
+    await asyncio.sleep(1.5)
+    return [woken["same"], woken["reversed"], at_once, asyncio.get_running_loop().time() - started]
 
 
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
