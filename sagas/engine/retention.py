@@ -58,8 +58,9 @@ class Retention:
     async def look(self, most: int) -> None:
         """Take out what has expired in up to ``most`` shards where something has. Raises: StoreUnavailable."""
         now_ms = self._clock.now_ms()
-        due = [each for each in self._shards.values() if each.expires_ms is not None and each.expires_ms <= now_ms]
-        for shard in due[:most]:
+        due = [(each.expires_ms, each.number) for each in self._shards.values() if each.expires_ms is not None]
+        longest_due = sorted(when for when in due if when[0] <= now_ms)
+        for shard in [self._shards[number] for _, number in longest_due[:most]]:
             expired, following = await self._store.expired(shard.number, now_ms, RUNS_AT_ONCE)
             heads = await self._store.heads([id for id, _ in expired])
             if self._shards.get(shard.number) is not shard:

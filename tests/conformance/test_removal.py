@@ -9,7 +9,7 @@ import pytest
 
 import sagas
 from sagas import Handle, InvalidArgument, SagaNotFound, SagaRunning, activity, query, saga, signal
-from sagas.store.keys import SHARD_KEYS
+from sagas.store.keys import SHARD_KEYS, shard_of
 from sagas.store.memory import MemoryStore
 from tests.conformance.world import START, World
 
@@ -123,6 +123,31 @@ def test_a_run_outlives_the_end_of_one_before_it(timed: World) -> None:
         with pytest.raises(SagaNotFound):
             await second.describe()
         assert left(env.store) == set()
+
+    timed.run(scenario)
+
+
+@saga(retention=7)
+async def monthly(word: str, months: int) -> str:
+    await echo(word)
+    await sagas.sleep(30 * 86_400)
+    if months:
+        sagas.continue_as_new(word, months - 1)
+    return word
+
+
+def test_runs_of_a_chain_go_one_by_one_and_the_chain_goes_on(timed: World) -> None:
+    async def scenario() -> None:
+        client, store = timed.client, timed.env.store
+        h = await client.start(monthly, "x" * 300_000, 3, id="chain-1")
+        await timed.env.advance(days=95)
+        shard = store._shards[shard_of("chain-1")]
+        assert len(shard.histories) == 2, "the run of this month, and that of the last one"
+        assert len(shard.blobs) == 2
+        assert (await h.describe()).status == "running"
+        assert await h.result() == "x" * 300_000
+        await h.delete()
+        assert left(store) == set()
 
     timed.run(scenario)
 
