@@ -26,7 +26,7 @@ from sagas.errors import (
 from sagas.ids import new_message_id
 from sagas.kernel.chain import goes_on_in, next_run_id
 from sagas.kernel.duration import Duration, to_ms
-from sagas.kernel.events import Event, RunContinued, decode_chunk, split_chunk
+from sagas.kernel.events import Event, RunContinued, RunFailed, decode_chunk, split_chunk
 from sagas.kernel.events.large import put_back, refers
 from sagas.kernel.state import RunState
 from sagas.patience import Patience
@@ -148,8 +148,9 @@ class Access:
         if state.started is None:
             raise SagaNotFound(id)
         described = describe(id, head_of(state, state.started, version=0, closed_ms=state.last_ms))
-        if isinstance(state.closing, RunContinued):
-            return replace(described, continued_as=state.closing.next_run)
+        following = next_run_id(state.started.run_id)
+        if isinstance(state.closing, RunContinued | RunFailed) and await self.store.history(id, following, -1):
+            return replace(described, continued_as=following)
         return described
 
     async def history(self, id: str, run_id: str | None, *, follow: bool = False) -> list[Event]:
@@ -212,8 +213,10 @@ class Access:
 
     async def _ended(self, id: str, run_id: str | None, follow: bool) -> Event | None:
         """The closing event of the run, or None while it goes on. Raises: SagaParked, SagaNotFound."""
-        head = await self._known(id)
-        if head is not None and _shows(head, run_id, follow):
+        head = await self._known(id, run_id)
+        if head is None:  # it has not begun; and by the time a history is read, another run may have followed it
+            return None
+        if _shows(head, run_id, follow):
             if head.parked and not self._is_lifted(id, head):
                 self._lifted.pop(id, None)
                 raise SagaParked(id, opened_words(head.parked))
@@ -222,7 +225,7 @@ class Access:
             run_id = head.run_id
         elif follow and run_id is not None:
             run_id = await self._end_of_chain(id, run_id)
-        run = run_id or ("" if head is None else head.run_id)
+        run = run_id or head.run_id
         last = await self.store.history(id, run, -1)
         if not last:
             await self._check_kept(id, run)

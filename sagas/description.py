@@ -49,7 +49,7 @@ class Wait:
 class Description:
     """An instance as the store has it. ``parked`` is the reason or None; ``closed`` None while it runs.
 
-    ``continued_as``: the run that followed, of one that ended by ``continue_as_new``.
+    ``continued_as``: the run that followed it in its chain. ``attempt``: which try of its arguments the run is, from 1.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Description:
     attributes: dict[str, Any]
     history_length: int
     continued_as: str | None = None
+    attempt: int = 1
 
 
 def describe(id: str, head: Head) -> Description:
@@ -82,6 +83,7 @@ def describe(id: str, head: Head) -> Description:
         closed=from_ms(head.closed_ms) if head.closed_ms else None,
         attributes=dict(head.attributes),
         history_length=head.events,
+        attempt=head.attempt,
     )
 
 

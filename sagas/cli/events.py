@@ -16,6 +16,7 @@ from sagas.payloads.sealing import opened_words
 _ONLY_FOR_MACHINES = frozenset(
     {"id", "run_id", "message_id", "trace", "trace_mode", "reply_to", "secret", "scope", "errors", "started_ms"}
 )
+_INSTANTS = frozenset({"deadline_ms", "not_before_ms"})
 _PLUMBING = (Activated,)
 """Events that tell a person nothing; their places in the history still count."""
 
@@ -40,6 +41,7 @@ def json_of(position: int, event: Event) -> dict[str, Any]:
 def words_of(event: Event) -> str:
     """What the table says of it: the fields that say something to a person."""
     told = {name: value for name, value in values_of(event).items() if name not in _ONLY_FOR_MACHINES}
+    told |= {name: from_ms(told[name]).isoformat() if told[name] else "" for name in _INSTANTS & told.keys()}
     said = {name: value for name, value in told.items() if value not in ("", None, [], {}, ())}
     if isinstance(failure := said.get("failure"), dict):
         said["failure"] = f"{failure['cause_type']}: {failure['message']} ({failure['outcome']})"

@@ -137,6 +137,7 @@ def _print_description(found: Description, missing_host: str) -> None:
     console.print(Text.assemble((one_line(found.id, 600), "bold"), "  ", one_line(found.type), "  ", status))
     facts = [
         ("run", found.run_id),
+        ("attempt", f"{found.attempt}" if found.attempt > 1 else ""),
         ("started", f"{at(found.started)} ({ago(found.started, now)})"),
         ("closed", "" if found.closed is None else f"{at(found.closed)} ({ago(found.closed, now)})"),
         ("compensation", found.compensation.value),

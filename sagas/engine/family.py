@@ -30,13 +30,16 @@ from sagas.kernel.state import RunState, Status
 _PARENT_ENDED: Final = "its parent has ended"
 
 
-def farewells(state: RunState) -> Iterator[Envelope]:
-    """What a run that has just closed says: to its open children what becomes of them, to its parent how it ended."""
+def farewells(state: RunState, *, goes_on: bool = False) -> Iterator[Envelope]:
+    """What a run that has just closed says: to its open children what becomes of them, to its parent how it ended.
+
+    ``goes_on``: another run follows it, whose end the parent waits for.
+    """
     started = state.started
     assert started is not None, "only a started run ends"
     for child in state.orphans:
         yield _to_child(started, child)
-    if started.parent and (answer := _answer(started, state.closing)) is not None:
+    if started.parent and not goes_on and (answer := _answer(started, state.closing)) is not None:
         parent, parent_run, _number = started.parent
         yield Envelope(
             sender=started.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgpack
 
+from sagas.kernel.chain import attempt_of
 from sagas.kernel.events import RunStarted
 from sagas.kernel.state import RunState
 from sagas.kernel.state import Status as RunStatus
@@ -52,6 +53,7 @@ def head_of(
         attributes=state.attributes,
         blobs=blobs,
         lifts=state.lifts,
+        attempt=attempt_of(started),
     )
 
 

@@ -378,9 +378,9 @@ class Resident:
 
     def _close(self, now_ms: int) -> list[Event]:
         """Whoever waits for the run's end is told of it; returns what the run that follows begins with."""
-        moved = None if self._instance is None else self._instance.moved
-        self._outbox += [envelope.encode() for envelope in farewells(self._state)]
-        return succession(self._state, moved or (), now_ms)
+        follow = succession(self._state, self._instance, now_ms, self._draw)
+        self._outbox += [each.encode() for each in farewells(self._state, goes_on=bool(follow))]
+        return follow
 
     def _follow_on(self, facts: list[Event], now_ms: int) -> Turn | None:
         """Begin the run that follows the one that has closed, if one does: recorded now, run when that is durable.

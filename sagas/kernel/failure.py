@@ -56,6 +56,13 @@ def _text(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def is_final(error: BaseException, fatal: tuple[type[BaseException], ...]) -> bool:
+    """Whether trying again is of no use; of errors that are grouped, one is enough."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_final(each, fatal) for each in error.exceptions)
+    return isinstance(error, (Rejected, Permanent, *fatal))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why an attempt or a step failed.

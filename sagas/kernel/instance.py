@@ -58,7 +58,7 @@ from sagas.kernel.events import (
     UpdateReceived,
     same,
 )
-from sagas.kernel.failure import Failure, told
+from sagas.kernel.failure import Failure, is_final, told
 from sagas.kernel.loop import InstanceLoop
 from sagas.kernel.middleware import SagaRun, saga_chain
 from sagas.kernel.refusals import Refused
@@ -114,6 +114,7 @@ class Instance:
     _closed = False
     _may_begin: asyncio.Future[None] | None = None  # of a run that is held back
     _early: RunCancelled | RunTimedOut | None = None  # how it is to end, since somebody or something asked
+    _retriable: Failure | None = None  # what its code failed with, if that is worth another try
     _object: Any = None
     moved: list[Event] | None = None  # once its code has asked to continue: messages for the next run
     _cancelled_steps: frozenset[int] = frozenset()
@@ -524,6 +525,7 @@ class Instance:
                 raise
             except BaseException as error:  # SystemExit too: what one saga does never ends its host
                 self._stop = self._stop or error
+        self._applying = ()
 
     def _repeat(self, facts: Sequence[Event], now_ms: int, recorded: Sequence[Event], position: int) -> None:
         self._recorded, self._position, self.history_length = recorded, position, position - 1 - len(facts)
@@ -613,11 +615,23 @@ class Instance:
             await self._finish_handlers()
             return RunCompleted(result) if asked is None else asked.end()
         except asyncio.CancelledError as error:
-            return self._early or RunFailed(Failure.of(error).row())
+            return self._early or self._failed(error)
         except (Exception, SystemExit) as error:
             if self.parks_on(error):
                 await self.park(error)
-            return RunFailed(Failure.of(error).row())
+            return self._failed(error)
+
+    def _failed(self, error: BaseException) -> RunFailed:
+        failure, retry = Failure.of(error), self.saga_type.retry
+        if retry is not None and not is_final(error, retry.fatal):
+            self._retriable = failure
+            self.move_messages()
+        return RunFailed(failure.row())
+
+    @property
+    def retriable(self) -> Failure | None:
+        """What its code failed with, if that is worth another try, and nobody has asked it to end."""
+        return None if self._early is not None else self._retriable
 
     async def _finish_handlers(self) -> None:
         """What came before the end is not cut short by it, nor left undone."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
+from compensations import Retry
 from sagas.errors import Declared, DefinitionError, InvalidArgument, NondeterminismError, PayloadError
 from sagas.kernel.activity import definitions
 from sagas.kernel.definition import check_class, check_function
@@ -57,6 +58,7 @@ class SagaType:
     handlers: dict[tuple[Kind, str], Handler] = field(default_factory=dict)
     trace_mode: TraceMode = EPISODES  # what a run records when it starts
     timeout_ms: int | None = None  # of a whole chain of runs
+    retry: Retry | None = None  # of a run that failed; None: never
     retention_ms: int | None = retention_ms(RETENTION_DAYS)  # of an ended run; None: for ever
 
     def deadline_ms(self, begins_ms: int) -> int:
@@ -157,6 +159,7 @@ def saga(
     *,
     name: str | None = None,
     timeout: Duration | None = None,
+    retry: Retry | None = None,
     retention: float | timedelta | None = RETENTION_DAYS,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
@@ -167,6 +170,7 @@ def saga(
     *,
     name: str | None = None,
     timeout: Duration | None = None,
+    retry: Retry | None = None,
     retention: float | timedelta | None = RETENTION_DAYS,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
@@ -175,7 +179,9 @@ def saga(
 
     ``timeout``: how long a run, with all that follow it in a chain, may take from its start; then it is undone as
     if cancelled, and ends TIMED_OUT (of a cancel and the timeout, what comes first counts). One that is parked or
-    paused by then stays so, and times out when it is resumed. ``park_on`` replaces the list of exceptions that park
+    paused by then stays so, and times out when it is resumed. ``retry``: a run that failed, undone, is followed by
+    another with its arguments, after the back-off and within the timeout; one that was cancelled, and errors that are
+    ``Rejected``, ``Permanent`` or ``fatal``, are the end. ``park_on`` replaces the list of exceptions that park
     an instance instead of failing it. ``retention``: for how many days (or a timedelta) an ended run is kept, 30 if
     nothing is said, None for ever; then its owner removes it, and its id is as if it had never been.
     ``trace_mode``: a trace for each burst of activity (the default), or "continuous", one for the whole run, which
@@ -183,7 +189,10 @@ def saga(
     """
     if trace_mode not in (EPISODES, CONTINUOUS):
         raise DefinitionError(f"trace_mode is {EPISODES!r} or {CONTINUOUS!r}, not {trace_mode!r}")
+    if retry is not None and (not isinstance(retry, Retry) or retry.park_after is not None):
+        raise DefinitionError(f"retry is a Retry without park_after, not {retry!r}")
     options = {
+        "retry": retry,
         "timeout_ms": optional_ms(timeout, "timeout"),
         "retention_ms": retention_ms(retention),
         "park_on": BUGS if park_on is None else tuple(park_on),

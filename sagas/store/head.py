@@ -15,7 +15,7 @@ from sagas.errors import HistoryError, PayloadError
 from sagas.store.port import Head, Status
 
 _ALWAYS = 3  # status, run_id, type: written whatever their values
-_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {}, 0, 0)
+_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {}, 0, 0, 1)
 """From ``version`` on: left out while they trail."""
 
 
@@ -41,6 +41,7 @@ def encode_head(head: Head) -> bytes:
         dict(head.attributes) if head.attributes else {},
         head.lifts,
         head.blobs,
+        head.attempt,
     ]
     length = len(items)
     while length > _ALWAYS and items[length - 1] == _OPTIONAL[length - 1 - _ALWAYS]:
@@ -95,6 +96,7 @@ def _head(items: list[Any]) -> Head:
         attributes=dict(items[12]),
         lifts=int(items[13]),
         blobs=int(items[14]),
+        attempt=int(items[15]),
     )
 
 

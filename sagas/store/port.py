@@ -56,6 +56,7 @@ class Head:
     attributes: Mapping[str, object] = field(default_factory=dict)
     lifts: int = 0  # messages it has applied that move a parked run: resumes and cancels
     blobs: int = 0  # payloads of this run that lie beside its history
+    attempt: int = 1  # which try of its arguments the run is
 
 
 # --- messages from instance to instance ---------------------------------------------------------------------

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import sagas
-from sagas import Handle, SagaTimedOut, activity, compensating, patched, saga
+from sagas import Handle, Retry, SagaTimedOut, activity, compensating, patched, saga
 from sagas.testing import Environment
 from tests.histories.programs import recorded
 
@@ -108,3 +108,19 @@ async def a_chain_of_runs(env: Environment) -> list[Handle[Any]]:
     assert await handle.result() == list("abcdef")
     runs = [handle.run_id, *(f"{handle.run_id}~{place}" for place in (1, 2))]
     return [env.client.get("counted", run_id=run_id) for run_id in runs]
+
+
+@saga(retry=Retry(initial=60, jitter=0, max_attempts=2), timeout=3600)
+async def fails_at_first(turn: int) -> int:
+    async with compensating():
+        await hold(turn)
+        if not sagas.info().run_id.endswith("~1"):
+            raise ValueError("not at once")
+    return turn
+
+
+@recorded
+async def a_run_that_is_tried_again(env: Environment) -> list[Handle[Any]]:
+    handle = await env.client.start(fails_at_first, 5, id="again")
+    assert await handle.result() == 5
+    return [env.client.get("again", handle.run_id), handle]

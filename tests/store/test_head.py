@@ -28,6 +28,7 @@ MOST = Head(
     attributes={"n": 1, "f": 0.5, "b": b"\x00", "none": None, "at": datetime(2026, 1, 2, tzinfo=UTC), "l": [1, "x"]},
     lifts=2,
     blobs=3,
+    attempt=4,
 )
 
 small = st.integers(0, 2**40)
@@ -49,6 +50,7 @@ heads = st.builds(
     attributes=st.dictionaries(words, st.none() | st.booleans() | small | words | st.binary(max_size=4), max_size=3),
     lifts=small,
     blobs=small,
+    attempt=small,
 )
 
 
@@ -84,6 +86,7 @@ def test_places_are_fixed_for_ever() -> None:
         dict(MOST.attributes),
         2,
         3,
+        4,
     ]
 
 

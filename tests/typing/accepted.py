@@ -102,7 +102,7 @@ async def book(user_id: str, cents: int = 5) -> str:
     return receipt
 
 
-@saga(name="sub", timeout=timedelta(days=365))
+@saga(name="sub", timeout=timedelta(days=365), retry=Retry(max_attempts=3))
 @dataclass
 class Subscription:
     user_id: str
