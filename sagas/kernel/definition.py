@@ -22,11 +22,12 @@ import sys
 import textwrap
 import types
 import warnings
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 
 from sagas.errors import DefinitionError, DeterminismWarning
 from sagas.kernel.forbidden import BARE, UNWATCHED, WATCHED
+from sagas.kernel.handlers import Handler
 from sagas.kernel.unguarded import unguarded
 
 FORBIDDEN = WATCHED | UNWATCHED
@@ -42,11 +43,12 @@ def check_function(saga: str, function: Callable[..., Any]) -> None:
     _refuse(saga, [] if source is None else list(source.findings()))
 
 
-def check_class(saga: str, cls: type, handlers: list[Callable[..., Any]]) -> None:
+def check_class(saga: str, cls: type, handlers: Iterable[Handler]) -> None:
     """Raises: DefinitionError when a method that runs in an activation calls what it never can."""
     found, seen = list(_factories(cls)), set[object]()
     methods = {name for base in cls.__mro__[:-1] for name, member in vars(base).items() if inspect.isfunction(member)}
-    pending = [*(inspect.getattr_static(cls, name, None) for name in ("__init__", "__post_init__", "run")), *handlers]
+    pending: list[Any] = [inspect.getattr_static(cls, name, None) for name in ("__init__", "__post_init__", "run")]
+    pending += [function for handler in handlers for function in (handler.function, handler.validator)]
     while pending:
         method = pending.pop()
         if isinstance(method, types.FunctionType) and method not in seen:

@@ -129,7 +129,7 @@ class _Decorator:
             handlers=handlers_of(cls),
             **self._options,
         )
-        check_class(saga_type.name, cls, [handler.function for handler in saga_type.handlers.values()])
+        check_class(saga_type.name, cls, saga_type.handlers.values())
         setattr(cls, MARK, saga_type)
         definitions.append(cls)
         return cls

@@ -18,7 +18,7 @@ from sagas.testing import Environment
 
 Scenario = Callable[[Environment], Awaitable[list[Handle[Any]]]]
 SCENARIOS: dict[str, Scenario] = {}
-THEMES = ("steps", "undoing", "waiting", "standing", "running")
+THEMES = ("steps", "undoing", "waiting", "standing", "running", "family")
 
 
 def recorded(scenario: Scenario) -> Scenario:

@@ -26,7 +26,7 @@ import httpx
 import pytest
 
 import sagas
-from sagas import DefinitionError, DeterminismWarning, activity, query, saga, signal, unguarded
+from sagas import DefinitionError, DeterminismWarning, activity, query, saga, signal, unguarded, update
 from sagas.kernel.definition import check_function
 from sagas.kernel.saga import saga_type_of
 
@@ -311,12 +311,26 @@ def test_in_a_class_all_that_runs_is_read() -> None:
             async def hear(self) -> None:
                 time.sleep(1)
 
+            @update
+            def change(self) -> None: ...
+
+            @change.validator
+            def check(self) -> None:
+                socket.gethostbyname("localhost")
+
             @query
             def ask(self) -> str:
                 return f"{dt.date.today()}"
 
     said = str(refused.value)
-    for each in ("default_factory=uuid.uuid4", "time.time", "random.random", "time.sleep", "date.today"):
+    for each in (
+        "default_factory=uuid.uuid4",
+        "time.time",
+        "random.random",
+        "time.sleep",
+        "date.today",
+        "socket.gethost",
+    ):
         assert each in said
     assert "secrets" not in said
 
