@@ -59,15 +59,18 @@ async def undo(result: str | None, name: str, outcome: str, undo_outcome: str) -
 class Interpreter:
     """Runs a program; ``trace`` is all it saw."""
 
-    def __init__(self, program: list[Any]) -> None:
+    def __init__(self, program: list[Any], lives: int = -1, trace: list[str] | None = None) -> None:
         self.program = program
-        self.trace: list[str] = []
+        self.lives = lives  # how often it is to begin anew; -1: the program says
+        self.trace: list[str] = trace or []
         self.draws: list[str] = []
         self.told = 0
         self.born = 0
 
     async def run(self) -> list[str]:
         await self.block(self.program)
+        if self.lives > 0:
+            sagas.continue_as_new(self.program, self.lives - 1, [*self.trace, "again"])
         return self.trace
 
     async def block(self, program: list[Any]) -> None:
@@ -85,6 +88,8 @@ class Interpreter:
                 self.trace.append(f"slept {seconds}")
             case ["wait", count, seconds]:
                 await self.wait(count, seconds)
+            case ["lives", count]:
+                self.lives = count if self.lives < 0 else self.lives
             case ["raise", why]:
                 raise ValueError(why)
             case ["send", whom]:
@@ -126,7 +131,7 @@ class Interpreter:
 
     async def bear(self, policy: Any, awaited: bool, program: Program) -> None:
         self.born += 1
-        name = f"{sagas.info().id}/{self.born}"
+        name = f"{sagas.info().id}/{self.lives}.{self.born}"
         # One that nobody waits for outlives its parent: where it stood when that ended would be timing.
         child = sagas.child(Child, program, id=name, on_parent_close=policy if awaited else "abandon")
         self.trace += await child if awaited else ["begun"]
@@ -242,8 +247,10 @@ def _social(ops: st.SearchStrategy[Op]) -> st.SearchStrategy[Op]:
 
 _LONELY = st.recursive(_LEAVES, _nested, max_leaves=8)
 
-programs: st.SearchStrategy[Program] = st.lists(
-    st.recursive(st.one_of(_LONELY, _SEND), _social, max_leaves=5), min_size=1, max_size=4
+programs: st.SearchStrategy[Program] = st.builds(
+    lambda lives, program: [["lives", lives], *program] if lives else program,
+    st.sampled_from([0, 0, 0, 1, 2]),
+    st.lists(st.recursive(st.one_of(_LONELY, _SEND), _social, max_leaves=5), min_size=1, max_size=4),
 )
 
 happenings: st.SearchStrategy[list[tuple[int, str]]] = st.lists(

@@ -123,7 +123,7 @@ async def _ending(env: Environment) -> str:
         return f"{type(error).__name__} {error}"
 
 
-_INCIDENTAL = {"at_ms", "reply_to", "due_ms", "message_id", "run_id", "trace", "errors", "since_ms"}
+_INCIDENTAL = {"at_ms", "chain", "seed", "reply_to", "due_ms", "message_id", "run_id", "trace", "errors", "since_ms"}
 """Fields that say when, or who sent it."""
 
 
@@ -168,6 +168,11 @@ _EXAMPLES = [
     ([["gather", [["sleep", 2], ["plain", "a", "ok"]], [["sleep", 2], ["plain", "b", "ok"]]]], []),
     ([["child", "cancel", True, [["act", "a", "ok", "ok"], ["sleep", 3]]], ["send", "ear"]], [(1, "add"), (2, "add")]),
     ([["timeout", 1, [["child", "terminate", True, [["sleep", 4]]]]], ["send", "nobody"]], []),
+    (
+        [["lives", 2], ["act", "a", "ok", "ok"], ["wait", 1, 5], ["child", "abandon", False, []]],
+        [(1, "add"), (3, "tell")],
+    ),
+    ([["lives", 1], ["scope", False, [["act", "a", "ok", "ok"]]], ["sleep", 3], ["raise", "told to"]], [(2, "pause")]),
     ([["child", "cancel", True, [["scope", False, [["act", "a", "ok", "flaky"], ["sleep", 5]]]]]], [(2, "cancel")]),
 ]
 
