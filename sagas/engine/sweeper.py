@@ -1,8 +1,8 @@
 """The sweeper: looks for instances that nothing will ever wake, all the time, and wakes them.
 
 The invariant it checks: every instance that is not finished has a due timer, or a step in flight, or waits for a
-message, or is parked or paused with its reason. The commit keeps it; the sweeper is the backstop, and its count of
-violations is 0. Silent stuckness is what users of every such system complain of.
+message, or is parked or paused with its reason; and a child that it waits for goes on. The commit keeps it; the sweeper
+is the backstop, and its count of violations is 0. Silent stuckness is what users of every such system complain of.
 """
 
 from __future__ import annotations
@@ -36,6 +36,17 @@ def violation(head: Head, timer_ms: int | None, busy: bool, now_ms: int) -> str:
     kinds = {kind for kind, _, _ in head.waiting}
     if kinds & _NEEDS_ATTENDANCE and timer_ms is None and not busy:
         return f"it waits for {' and '.join(sorted(kinds))}, with no timer set and no step in flight"
+    return ""
+
+
+def bereft(child: str, since_ms: int, standing: Head | None, now_ms: int) -> str:
+    """Why a wait for this child, whose head is ``standing``, will never end; "" when it may. Pure."""
+    if now_ms - since_ms <= LATE_MS:  # its start may be on its way
+        return ""
+    if standing is None:
+        return f"it waits for child {child!r}, which there is not"
+    if standing.closed_ms and now_ms - standing.closed_ms > LATE_MS:
+        return f"its child {child!r} ended {(now_ms - standing.closed_ms) // 1000} s ago, and it was not told"
     return ""
 
 
@@ -80,13 +91,31 @@ class Sweeper:
         heads = await self._store.heads(ids)
         attended = await self._store.attended(ids)
         found: dict[str, str] = {}
+        waits: list[tuple[str, str, int]] = []  # (id, child, since)
         for id, stored, (timer_ms, busy) in zip(ids, heads, attended, strict=True):
             if stored is None:
                 continue
             try:
-                why = violation(decode_head(stored), timer_ms, busy, self._clock.now_ms())
+                head = decode_head(stored)
+                why = violation(head, timer_ms, busy, self._clock.now_ms())
+                waits += [(id, child, since) for kind, child, since in head.waiting if kind == "child"]
             except HistoryError as error:
                 why = str(error)
             if why:
+                found[id] = why
+        return await self._bereaved(waits) | found
+
+    async def _bereaved(self, waits: list[tuple[str, str, int]]) -> dict[str, str]:
+        """The other side of each wait for a child: whoever owns that, it must go on, or have been told of just now."""
+        found: dict[str, str] = {}
+        heads = await self._store.heads([child for _, child, _ in waits]) if waits else []
+        for (id, child, since_ms), stored in zip(waits, heads, strict=True):
+            if stored is None and await self._store.admitted(child) is not None:
+                continue  # no host has taken it yet
+            try:
+                standing = None if stored is None else decode_head(stored)
+            except HistoryError:
+                continue  # who owns it says so
+            if why := bereft(child, since_ms, standing, self._clock.now_ms()):
                 found[id] = why
         return found

@@ -295,3 +295,54 @@ def test_what_cannot_be_a_child_is_refused_and_takes_no_number(world: World) -> 
     world.run(scenario)
     with pytest.raises(sagas.NotInSaga):
         begin(doubles, 1)
+
+
+# --- chains of runs
+
+
+@saga
+async def counts_down(left: int) -> str:
+    if left:
+        sagas.continue_as_new(left - 1)
+    return f"run {sagas.info().run_id[-2:]}"
+
+
+@saga
+async def waits_for_a_chain() -> str:
+    return await sagas.child(counts_down, 3)
+
+
+@saga
+async def moves_on(policy: Any, again: bool) -> str:
+    if again:
+        child = sagas.child(Waits, "left behind", id=f"waits-{policy}", on_parent_close=policy)
+        await child.signal("nobody_hears")  # returns when the child is there
+        sagas.continue_as_new(policy, False)
+    await sagas.wait_until(lambda: False)
+    return "never"
+
+
+def test_a_child_that_is_a_chain_of_runs_answers_with_the_end_of_the_last(everywhere: World) -> None:
+    async def scenario() -> None:
+        assert await everywhere.client.execute(waits_for_a_chain) == "run ~3"
+
+    everywhere.run(scenario)
+
+
+def test_a_parent_that_continues_has_ended_for_its_children(everywhere: World) -> None:
+    async def scenario() -> None:
+        client = everywhere.client
+        found = {}
+        for policy in ("terminate", "cancel", "abandon"):
+            parent = await client.start(moves_on, policy, True, id=f"parent-{policy}")
+            await everywhere.until_waiting(parent, "message")
+            child = client.get(f"waits-{policy}")
+            if policy == "abandon":
+                await child.signal(Waits.tell, "told to nobody")
+            found[policy] = await ended(child)
+            assert (await parent.describe()).status is sagas.Status.RUNNING
+            assert "ChildCompleted" not in await event_names(parent)
+            await parent.terminate()
+        assert found == {"terminate": "SagaTerminated", "cancel": "SagaCancelled", "abandon": "told to nobody"}
+
+    everywhere.run(scenario)

@@ -10,7 +10,7 @@ import pytest
 
 import sagas
 from sagas.engine.clock import VirtualClock
-from sagas.engine.sweeper import LATE_MS, Sweeper, violation
+from sagas.engine.sweeper import LATE_MS, Sweeper, bereft, violation
 from sagas.store.keys import shard_of
 from sagas.store.port import Batch, Head, Status, Transition
 
@@ -95,3 +95,51 @@ def test_an_instance_whose_timer_entry_is_gone_is_woken_at_the_second_look(caplo
 
     with caplog.at_level(logging.CRITICAL, "sagas.engine"):
         asyncio.run(scenario())
+
+
+LONG_AGO = NOW - LATE_MS - 1
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "child", "says"),
+    [
+        (LONG_AGO, OPEN, ""),
+        (LONG_AGO, dataclasses.replace(OPEN, closed_ms=NOW - 5), ""),  # the answer is on its way
+        (NOW - 5, None, ""),  # the start is
+        (LONG_AGO, None, "which there is not"),
+        (LONG_AGO, dataclasses.replace(OPEN, closed_ms=LONG_AGO), "was not told"),
+    ],
+)
+def test_a_child_that_is_waited_for_goes_on(since_ms: int, child: Head | None, says: str) -> None:
+    why = bereft("c", since_ms, child, NOW)
+    assert says in why
+    assert bool(why) == bool(says)
+
+
+def test_a_parent_whose_child_is_gone_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    @sagas.saga
+    async def sleeper() -> None:
+        await sagas.sleep(10_000)
+
+    @sagas.saga
+    async def parent() -> None:
+        await asyncio.gather(sagas.child(sleeper, id="here"), sagas.child(sleeper, id="gone"))
+
+    async def scenario() -> None:
+        woken: list[str] = []
+        async with sagas.testing.environment() as env:
+            await env.client.start(parent, id="p")
+            await env.advance(100)
+            clock = VirtualClock(int(env.now.timestamp() * 1000))
+            sweeper = Sweeper(env.store, clock, lambda _: True, woken.append, 1.0)
+            await sweeper.sweep()
+            await sweeper.sweep()
+            assert woken == []
+            del env.store._shards[shard_of("gone")].heads["gone"]
+            await sweeper.sweep()
+            await sweeper.sweep()
+            assert (woken, sweeper.violations) == (["p"], 1)
+
+    with caplog.at_level(logging.ERROR, "sagas.engine"):
+        asyncio.run(scenario())
+    assert "waits for child 'gone', which there is not" in caplog.text
