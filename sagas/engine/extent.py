@@ -25,9 +25,10 @@ _warned: set[tuple[str, str]] = set()
 class Extent:
     """The stored history of one run, as its host keeps count of it."""
 
-    __slots__ = ("blobs", "size")
+    __slots__ = ("blobs", "chunks", "size")
 
     def __init__(self) -> None:
+        self.chunks = 0  # the version of what is stored
         self.size = 0  # bytes, with the payloads that lie beside it
         self.blobs = 0  # how many do
 
@@ -36,6 +37,7 @@ class Extent:
         history: list[Event] = []
         for chunk in loaded.chunks:
             history.extend(decode_chunk(chunk))
+        self.chunks = len(loaded.chunks)
         self.size = sum(map(len, loaded.chunks)) + sum(map(len, loaded.blobs.values()))
         self.blobs = len(loaded.blobs)
         return put_back(history, loaded.blobs) if loaded.blobs else history
@@ -48,6 +50,7 @@ class Extent:
             light, blobs = laid_aside(events, state.events - len(events), limits.LIMITS.blob_bytes)
             chunk = encode_chunk(light, now_ms)
             self._warn_of_payloads(blobs, state)
+        self.chunks += 1
         self.size += len(chunk) + sum(len(data) for _, data in blobs)
         self.blobs += len(blobs)
         self._warn_of_history(state)

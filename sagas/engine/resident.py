@@ -199,13 +199,11 @@ class Resident:
         self.id = id
         self.inputs: list[Input] = []
         self.head: Head | None = None
-        self.version = 0
         self.attempts: dict[int, Attempt] = {}
         self.in_commit = 0  # transitions handed to the flush and not acknowledged yet
         self._registry = registry
         self._draw = draw
-        self._traceparent = traceparent
-        self._message_traceparent = message_traceparent
+        self._traceparents = (traceparent, message_traceparent)
         self._conduct = conduct or Conduct()
         self._sentence = self._conduct.sentence(id)  # why its code must not run at all
         self._broken = ""  # why its replay was broken off
@@ -234,7 +232,6 @@ class Resident:
         """Take over what the store has."""
         if loaded.head is None:
             return
-        self.version = len(loaded.chunks)
         try:
             self.head = decode_head(loaded.head)
             history = self._extent.read(loaded)
@@ -567,7 +564,7 @@ class Resident:
     def _send(self, sent: MessageSent | ChildScheduled) -> None:
         """Into the outbox, with the commit that records it: also when the run ends in the same one."""
         assert self._state.started is not None, "saga code runs in a started run"
-        trace = self._message_traceparent(self._state.started, self._state.episode.number, sent.number)
+        trace = self._traceparents[1](self._state.started, self._state.episode.number, sent.number)
         self._outbox.append(envelope_of(self.id, self.run_id, sent, trace).encode())
 
     # --- messages
@@ -655,7 +652,7 @@ class Resident:
     def _begin_run(self, started: RunStarted, saga_type: SagaType | None) -> None:
         """Nothing is left of the run before."""
         self.evict()
-        self._state, self.attempts, self.version, self._blocked = RunState(), {}, 0, ""
+        self._state, self.attempts, self._blocked = RunState(), {}, ""
         self._extent = Extent()
         if saga_type is None:
             self._blocked = _no_code(started.type)
@@ -666,7 +663,7 @@ class Resident:
     def _on_fork(self, mail: MailInput, message: Start, now_ms: int) -> None:
         """The run begins where another one stood: what was open there is made again, under its own ids."""
         self.evict()
-        self.attempts, self.version, self._blocked, self._extent = {}, 0, "", Extent()
+        self.attempts, self._blocked, self._extent = {}, "", Extent()
         self._inherited = inherit(mail.prefix, message, self.id, now_ms)
         history = self._inherited.events
         self._rebuild(history)
@@ -865,7 +862,7 @@ class Resident:
 
     def _trace_of(self, step: int, attempt: int) -> str:
         started = self._state.started
-        return "" if started is None else self._traceparent(started, self._state.episode.number, step, attempt)
+        return "" if started is None else self._traceparents[0](started, self._state.episode.number, step, attempt)
 
     # --- what is written
 
@@ -873,15 +870,16 @@ class Resident:
         """``followed``: mail that the run does not know is the next one's, and there is no result to be told of."""
         state = self._state
         closes = state.closed and not followed
+        version = self._extent.chunks
         chunk, blobs = self._extent.write(events, state, now_ms) if events else (None, ())
         if chunk is not None and self._inherited is not None:
             chunk, blobs = self._extent.take_over(self._inherited.chunks, chunk, blobs)
-        before, self.head = self.head, self._make_head(len(events), now_ms)
+        before, self.head = self.head, self._make_head(now_ms)
         admits, self._admits = self._admits, False
-        transition = Transition(
+        return Transition(
             id=self.id,
             run_id=self.run_id,
-            version=self.version,
+            version=version,
             chunk=chunk,
             head=encode_head(self.head),
             timer_ms=None if state.held else self._next_ms(),
@@ -897,9 +895,6 @@ class Resident:
             blobs=blobs,
             displaces=before.run_id if before is not None and before.run_id != self.run_id else "",
         )
-        if chunk is not None:
-            self.version += 1
-        return transition
 
     def _expires_ms(self, now_ms: int) -> int | None:
         """When the run that ends now may be removed."""
@@ -920,14 +915,14 @@ class Resident:
         timer = self._state.next_timer_ms
         return min([*retries, timer] if timer is not None else retries, default=None)
 
-    def _make_head(self, new_events: int, now_ms: int) -> Head:
+    def _make_head(self, now_ms: int) -> Head:
         state = self._state
         started = state.started
         assert started is not None, "only a started run is written"
         return head_of(
             state,
             started,
-            version=self.version + (1 if new_events else 0),
+            version=self._extent.chunks,
             parked_timer_ms=(self._next_ms() or 0) if state.held else 0,
             waiting=self._waiting(),
             closed_ms=now_ms if state.closed else 0,
