@@ -277,3 +277,30 @@ def test_what_cannot_be_taken_over_is_refused_and_starts_nothing(world: World) -
             await world.client.get("fork").describe()
 
     world.run(scenario)
+
+
+@activity
+async def doubled(data: bytes) -> bytes:
+    return data + data
+
+
+@saga
+async def carries(data: bytes) -> int:
+    twice = await doubled(data)
+    await do("a")
+    return len(await doubled(twice))
+
+
+def test_payloads_that_lie_beside_their_history_are_taken_over(everywhere: World) -> None:
+    async def scenario() -> None:
+        first = await everywhere.client.start(carries, b"x" * 300_000, id="first")
+        assert await first.result() == 1_200_000
+        history = await first.history()
+        fork = await first.fork(event=after(history, "StepCompleted", 1), id="fork")
+        assert await fork.result() == 1_200_000
+        assert CALLS == ["a"]
+        assert [type(event) for event in (await fork.history())[:5]] == [type(event) for event in history[:5]]
+        again = await fork.fork(event=after(history, "StepCompleted"), id="again")
+        assert await again.result() == 1_200_000
+
+    everywhere.run(scenario)
