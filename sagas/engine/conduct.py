@@ -26,9 +26,10 @@ class Conduct:
 
     def ended(self, *, of: str = "") -> None:
         """Its code runs no more, whatever came of it; ``of`` whom when that was good."""
-        if self._slots is not None:
-            self._slots.clear()
-        if of and (self._broken or self._slots is not None):
+        slots = self._slots
+        if slots is not None:
+            slots.clear()
+        if of and (self._broken or (slots is not None and slots.charged)):
             self.forgive(of)
 
     def struck(self, id: str) -> bool:

@@ -50,7 +50,7 @@ class Slots:
             each.mkdir(mode=0o700, exist_ok=True)
             if each.stat().st_uid != os.getuid():
                 raise PermissionError(f"{each} belongs to another user")
-        self._charged: dict[str, int] = {}
+        self.charged: dict[str, int] = {}  # id -> how many processes died of it, as far as ``look`` has seen
         self._path, self._file = self._own()
         self._page: mmap.mmap | bytearray = mmap.mmap(self._file, _PAGE)
         self.look()
@@ -69,8 +69,8 @@ class Slots:
     def write(self, id: str) -> None:
         """The code of this instance is about to run."""
         body = id.encode()
-        self._page[2 : 2 + len(body)] = body
-        self._page[:2] = len(body).to_bytes(2)
+        record = len(body).to_bytes(2) + body
+        self._page[: len(record)] = record
 
     def clear(self) -> None:
         """No instance's code runs."""
@@ -78,18 +78,18 @@ class Slots:
 
     def charges(self, id: str) -> int:
         """How many processes died of it, as far as ``look`` has seen."""
-        return self._charged.get(id, 0)
+        return self.charged.get(id, 0)
 
     def look(self) -> None:
         """Charge what dead processes ran; learn what others have charged."""
         for path in self._folder.glob("*.slot"):
             if path != self._path:
                 self._bury(path)
-        self._charged = dict(self._stored())
+        self.charged = dict(self._stored())
 
     def forgive(self, id: str) -> None:
         """It is charged with nothing any more."""
-        if self._charged.pop(id, 0):
+        if self.charged.pop(id, 0):
             self._charge_file(id).unlink(missing_ok=True)
 
     def close(self) -> None:
