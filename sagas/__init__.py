@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from sagas.kernel.state import Status as Status
     from sagas.kernel.unguarded import unguarded as unguarded
     from sagas.kernel.worker_start import on_worker_start as on_worker_start
+    from sagas.letters import DeadLetter as DeadLetter
     from sagas.payloads.sealing import Codec as Codec
     from sagas.payloads.sealing import use_codec as use_codec
     from sagas.sync import SyncClient as SyncClient
@@ -155,6 +156,7 @@ _ORIGIN = {
     "sagas.kernel.worker_start": ("on_worker_start",),
     "sagas.kernel.unguarded": ("unguarded",),
     "sagas.payloads.sealing": ("Codec", "use_codec"),
+    "sagas.letters": ("DeadLetter",),
     "sagas.sync": ("SyncClient", "SyncHandle", "connect_sync"),
     "sagas.workers": ("Workers",),
 }

@@ -50,6 +50,7 @@ class Description:
     """An instance as the store has it. ``parked`` is the reason or None; ``closed`` None while it runs.
 
     ``continued_as``: the run that followed it in its chain. ``attempt``: which try of its arguments the run is, from 1.
+    ``dead_letters``: signals that no handler could take, and that nobody has had applied again.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Description:
     history_length: int
     continued_as: str | None = None
     attempt: int = 1
+    dead_letters: int = 0
 
 
 def describe(id: str, head: Head) -> Description:
@@ -84,6 +86,7 @@ def describe(id: str, head: Head) -> Description:
         attributes=dict(head.attributes),
         history_length=head.events,
         attempt=head.attempt,
+        dead_letters=head.letters,
     )
 
 

@@ -9,13 +9,14 @@ from sagas.access import Access
 from sagas.calls import call_message_id, client_calls
 from sagas.deleting import delete
 from sagas.description import Description
-from sagas.engine.message import Cancel, Message, Pause, Resume, Signal, Terminate, encode_message
+from sagas.engine.message import Cancel, Message, Pause, Redeliver, Resume, Signal, Terminate, encode_message
 from sagas.forking import fork, reset
 from sagas.kernel.chain import goes_on_in
 from sagas.kernel.duration import Duration
 from sagas.kernel.events import Event
 from sagas.kernel.handlers import MARK, Handler, handler_args, handler_name
 from sagas.kernel.saga import SagaType
+from sagas.letters import DeadLetter, chosen, letters_of
 from sagas.payloads import decode
 from sagas.store.port import Admission, Admitted
 from sagas.telemetry.caller import current_traceparent
@@ -176,6 +177,21 @@ class Handle(Generic[R]):
         TimeoutError when no host carries it out (one that comes up later does), StoreUnavailable.
         """
         await delete(self._access, self.id)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """Signals of the run that no handler could take, the oldest first. Raises: SagaNotFound, HistoryError."""
+        return letters_of(await self.history())
+
+    async def redeliver(self, letter: str | int | None = None, *, by: str = "") -> int:
+        """Have a dead letter (its message id, or its place in ``dead_letters()``) applied again; None: all there are.
+
+        For code that has learned to take it. Returns how many, once that is durable; one that no handler can take
+        this time either dies again. Raises: InvalidArgument when there is none such; SagaNotFound, SagaClosed.
+        """
+        letters = chosen(await self.dead_letters(), letter)
+        for each in letters:
+            await self.send(Redeliver(message_id=call_message_id(None), letter=each.message_id, by=by))
+        return len(letters)
 
     async def send(self, message: Message, remembered_as: str | None = None) -> Admitted:
         """Send any message; returns how it was admitted, once it is durable.

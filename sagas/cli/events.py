@@ -10,6 +10,7 @@ from sagas.errors import PayloadError
 from sagas.kernel.duration import from_ms
 from sagas.kernel.events import Activated, Event
 from sagas.kernel.failure import Failure
+from sagas.letters import DeadLetter
 from sagas.payloads import decode
 from sagas.payloads.sealing import opened_words
 
@@ -36,6 +37,17 @@ def json_of(position: int, event: Event) -> dict[str, Any]:
     """The whole event for a machine."""
     when = from_ms(event.at_ms).isoformat()
     return {"position": position, "event": type(event).__name__, "at": when, **values_of(event)}
+
+
+def values_of_letter(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter for a machine."""
+    return {
+        "message_id": letter.message_id,
+        "name": letter.name,
+        "args": _decoded(letter.args) if letter.args else [],
+        "reason": letter.reason,
+        "at": letter.at.isoformat(),
+    }
 
 
 def words_of(event: Event) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from sagas.cli.events import is_plumbing, json_of, words_of
+from sagas.cli.events import is_plumbing, json_of, values_of_letter, words_of
 from sagas.cli.show import ago, at, cell, print_json, print_table, say, status_text, stdout, table
 from sagas.cli.store import no_host, opened, taken
 from sagas.cli.text import one_line, to_json
@@ -21,6 +21,7 @@ from sagas.description import Description
 from sagas.errors import InvalidArgument
 from sagas.kernel.duration import from_ms
 from sagas.kernel.events import Event, encode_histories
+from sagas.letters import DeadLetter
 from sagas.telemetry import spans_of_history
 
 _SHOWN = 100
@@ -61,6 +62,25 @@ def _save(path: Path, events: list[Event]) -> None:
     except OSError as error:
         raise InvalidArgument(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
     say(f"sagas: {len(events)} events are in {path}; `sagas replay {path} --module MODULE` runs your code over them")
+
+
+def letters(args: argparse.Namespace) -> int:
+    """A table of the dead letters, or one JSON object each."""
+
+    async def run() -> list[DeadLetter]:
+        async with opened(args) as (client, _store):
+            return await client.get(args.id).dead_letters()
+
+    shown = table("#", "message", "signal", "args", "why", whole=("#",))
+    for place, each in enumerate(asyncio.run(run())):
+        row = values_of_letter(each)
+        if args.json:
+            print_json(row)
+        else:
+            shown.add_row(str(place), cell(each.message_id), cell(each.name), cell(row["args"]), cell(each.reason))
+    if shown.row_count:
+        print_table(shown)
+    return OK
 
 
 def trace(args: argparse.Namespace) -> int:
@@ -143,6 +163,7 @@ def _print_description(found: Description, missing_host: str) -> None:
         ("compensation", found.compensation.value),
         ("attributes", to_json(found.attributes) if found.attributes else ""),
         ("history", f"{found.history_length} events"),
+        ("dead letters", f"{found.dead_letters}, see `sagas letters {found.id}`" if found.dead_letters else ""),
     ]
     for name, value in facts:
         if value:

@@ -41,6 +41,20 @@ def resume(args: argparse.Namespace) -> int:
     return _send(args, "the order to go on", lambda handle: handle.resume(args.by))
 
 
+def redeliver(args: argparse.Namespace) -> int:
+    """Have dead letters applied again."""
+    letter = int(args.letter) if args.letter is not None and args.letter.isdecimal() else args.letter
+
+    async def run() -> tuple[int, str]:
+        async with opened(args) as (client, store):
+            count = await client.get(args.id).redeliver(letter, by=args.by)
+            return count, await no_host(store, args.namespace)
+
+    count, missing = asyncio.run(run())
+    say(f"sagas: {count} dead letters are to be applied again" + (f", but {missing}" if missing else ""))
+    return OK
+
+
 def query(args: argparse.Namespace) -> int:
     """Print the answer."""
     values = tuple(map(value_of, args.args))

@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "update": ("sagas.cli.message_commands", "update"),
     "complete": ("sagas.cli.message_commands", "complete"),
     "fail": ("sagas.cli.message_commands", "fail"),
+    "letters": ("sagas.cli.look_commands", "letters"),
+    "redeliver": ("sagas.cli.message_commands", "redeliver"),
     "cancel": ("sagas.cli.message_commands", "cancel"),
     "terminate": ("sagas.cli.message_commands", "terminate"),
     "fork": ("sagas.cli.fork_commands", "fork"),
@@ -291,6 +293,30 @@ def _add_message_commands(commands: Any) -> None:
     for each in (signal, query, update, cancel, terminate, pause, resume):
         add_store(each)
     _add_callback_commands(commands)
+    _add_letter_commands(commands)
+
+
+def _add_letter_commands(commands: Any) -> None:
+    letters = command(
+        commands,
+        "letters",
+        "the dead letters of a saga: signals that no handler could take",
+        "They lie in its history, and do no harm; `sagas redeliver` has them applied again.",
+        ["sagas letters sub-1"],
+    )
+    add_json(letters)
+    redeliver = command(
+        commands,
+        "redeliver",
+        "have the dead letters of a saga applied again, by code that can take them now",
+        "One that no handler can take this time either dies again.",
+        ["sagas redeliver sub-1", "sagas redeliver sub-1 0 --by anna"],
+    )
+    redeliver.add_argument("--by", default="", metavar="NAME", help="who, for the history")
+    for each in (letters, redeliver):
+        add_id(each)
+        add_store(each)
+    redeliver.add_argument("letter", metavar="LETTER", nargs="?", help="its number, or its message id; all if left out")
 
 
 def _add_callback_commands(commands: Any) -> None:

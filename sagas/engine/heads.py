@@ -54,6 +54,7 @@ def head_of(
         blobs=blobs,
         lifts=state.lifts,
         attempt=attempt_of(started),
+        letters=len(state.dead_letters),
     )
 
 

@@ -168,11 +168,20 @@ class CallbackAnswered(Message):
     failure: tuple[Any, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeliver(Message):
+    """Apply the dead letter of message ``letter`` again."""
+
+    TAG: ClassVar[int] = 12
+    letter: str
+    by: str = ""
+
+
 _KINDS: dict[int, type[Message]] = {
     kind.TAG: kind
     for kind in (
         *(Start, Signal, Query, Cancel, Terminate, Resume, Pause, Reported),
-        *(Update, UpdateAsked, CallbackAnswered, ChildAnswer, Delete),
+        *(Update, UpdateAsked, CallbackAnswered, Redeliver, ChildAnswer, Delete),
     )
 }
 

@@ -27,6 +27,7 @@ from sagas.engine.message import (
     Message,
     Pause,
     Query,
+    Redeliver,
     Reply,
     Resume,
     Signal,
@@ -68,6 +69,7 @@ from sagas.kernel.events import (
     CompensationCompleted,
     CompensationFailed,
     CompensationScheduled,
+    DeadLetterRedelivered,
     Event,
     MessageDelivered,
     MessageRefused,
@@ -586,6 +588,8 @@ class Resident:
             self._on_child(mail.entry, message, now_ms)
         elif isinstance(message, CallbackAnswered):
             self._on_answer(mail.entry, message, now_ms)
+        elif isinstance(message, Redeliver) and not self._lies(message.letter):
+            self._discard.append(mail.entry)
         else:
             self._mail.append(mail.entry)
             self._facts.append(_fact_of(message, now_ms))
@@ -602,6 +606,12 @@ class Resident:
         if number in self._state.messages and not self._is_answered(number):  # the door's answer is still on its way
             self._facts.append(ChildStarted(number, at_ms=now_ms))
         self._facts.append(end_of_child(answer, now_ms))
+
+    def _lies(self, letter: str) -> bool:
+        """Whether it is among the dead letters, and nobody is having it applied in this very turn."""
+        if any(isinstance(fact, DeadLetterRedelivered) and fact.letter == letter for fact in self._facts):
+            return False
+        return any(each.message_id == letter for each in self._state.dead_letters)
 
     def _on_answer(self, entry: str, answer: CallbackAnswered, now_ms: int) -> None:
         fact = fact_of_answer(answer, self._state, self._facts, now_ms)
@@ -977,6 +987,8 @@ def _fact_of(message: Message, now_ms: int) -> Event:
             return Resumed(message.by, message.message_id, at_ms=now_ms)
         case Pause():
             return Paused(message.by, message.message_id, at_ms=now_ms)
+        case Redeliver():
+            return DeadLetterRedelivered(message.letter, message.by, message.message_id, at_ms=now_ms)
     raise AssertionError(f"{type(message).__name__} is no fact")
 
 

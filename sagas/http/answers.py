@@ -122,6 +122,7 @@ class Saga:
     closed: datetime | None
     attributes: dict[str, Any]
     history_length: int
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,6 +135,7 @@ def _saga(found: Description) -> Saga:
         closed=found.closed,
         attributes=found.attributes,
         history_length=found.history_length,
+        dead_letters=found.dead_letters,
     )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from sagas.errors import CodecError, DefinitionError, NondeterminismError, QueryFailed, ReadOnlyError, SagaError
+from sagas.errors import CodecError, DefinitionError, NondeterminismError, QueryFailed, ReadOnlyError
 from sagas.kernel.activity import Activity
 from sagas.kernel.breaking import RUNNING, Blocked, BrokenOff, surface
 from sagas.kernel.continuing import ContinueAsNew, asked_by
@@ -34,6 +34,7 @@ from sagas.kernel.events import (
     ChildStarted,
     CompensationCompleted,
     CompensationFailed,
+    DeadLetterRedelivered,
     Decision,
     Event,
     MessageDelivered,
@@ -59,6 +60,7 @@ from sagas.kernel.events import (
     same,
 )
 from sagas.kernel.failure import Failure, is_final, told
+from sagas.kernel.letters import Died, Letters, Mended, Place
 from sagas.kernel.loop import InstanceLoop
 from sagas.kernel.middleware import SagaRun, saga_chain
 from sagas.kernel.refusals import Refused
@@ -188,14 +190,22 @@ class Instance:
         Raises: NondeterminismError when the code asks for something else than is recorded; CodecError when what is
         recorded cannot be opened here; Blocked when it was broken off.
         """
-        instance = cls(saga_type, learn)
-        try:
-            instance._repeat_all(history)
-        except BaseException:
-            instance.evict()  # or the collector would run its coroutines' ``finally`` at some time, somewhere
-            raise
-        instance.state.evolve_all(history)
-        return instance
+        mended: frozenset[Place] = frozenset()
+        while True:
+            instance = cls(saga_type, learn)
+            if mended:
+                instance.letters.passed_over = mended
+            try:
+                instance._repeat_all(history)
+            except Mended as found:
+                instance.evict()
+                mended |= {found.place}
+            except BaseException:
+                instance.evict()  # or the collector would run its coroutines' ``finally`` at some time, somewhere
+                raise
+            else:
+                instance.state.evolve_all(history)
+                return instance
 
     def _repeat_all(self, history: Sequence[Event]) -> None:
         self.replaying = True
@@ -273,9 +283,30 @@ class Instance:
         if not same(recorded, decision):
             if self.pass_marks():
                 return self.decide(decision)
+            self._end_handler_of(recorded, decision)
             self._part(recorded.identity(), decision.identity())
         self._decisions.append(recorded)
         return cast("D", recorded)
+
+    @property
+    def position(self) -> int:
+        """While replaying: the index of this activation's first decision in the history."""
+        return self._position
+
+    def recorded_rest(self) -> Sequence[Event]:
+        """What the activation that is being replayed has recorded and not caused again yet."""
+        return self._recorded[len(self._decisions) :] if self.replaying else ()
+
+    def _end_handler_of(self, recorded: Event, instead: Decision) -> None:
+        """The history holds that the handler which runs has raised by now: so it ends, whatever its code would do."""
+        if type(recorded) is not SignalDeadLettered or not recorded.ran:
+            return
+        fact = self._signals.get(asyncio.current_task())
+        if fact is not None and fact.message_id == recorded.message_id:
+            numbers = (getattr(instead, name, 0) for name in ("step", "timer", "number"))
+            self._sequence -= self._sequence in numbers  # drawn for what is not going to be
+            self.letters.taken(fact, at_once=any(fact is each for each in self._applying))
+            raise Died
 
     def recorded_step(self, activity: str) -> StepScheduled | None:
         """While replaying: the step, if the history says that one of this activity comes next."""
@@ -293,6 +324,16 @@ class Instance:
         """Raises: ReadOnlyError inside a query, a predicate or an eviction."""
         if self._read_only:
             raise ReadOnlyError(f"a query, a predicate or a validator may only read: it tried to {what}")
+
+    @functools.cached_property
+    def letters(self) -> Letters:
+        """Signals that no handler could take."""
+        return Letters(self)
+
+    @functools.cached_property
+    def _signals(self) -> dict[asyncio.Task[Any] | None, SignalReceived]:
+        """The tasks that handle signals."""
+        return {}
 
     @functools.cached_property
     def callbacks(self) -> dict[int, Callback[Any]]:
@@ -530,7 +571,7 @@ class Instance:
     def _repeat(self, facts: Sequence[Event], now_ms: int, recorded: Sequence[Event], position: int) -> None:
         self._recorded, self._position, self.history_length = recorded, position, position - 1 - len(facts)
         self._run(facts, now_ms)
-        if isinstance(self._stop, NondeterminismError | CodecError | Blocked):
+        if isinstance(self._stop, NondeterminismError | CodecError | Blocked | Mended):
             raise self._stop
         if self._stop is not None:
             self._part(
@@ -722,15 +763,17 @@ class Instance:
         if self.moved is not None:
             self.moved.append(fact)
             return None
+        if self.replaying and self.letters.lies(fact):
+            return self.letters.keep(fact, "", ran=False)
         handler = self.saga_type.handlers.get(("signal", fact.name))
         if handler is None:
-            return self._dead_letter(fact, f"{self.saga_type.name} has no signal {fact.name!r}")
+            return self.letters.keep(fact, f"{self.saga_type.name} has no signal {fact.name!r}", ran=False)
         try:
             args, kwargs = handler.signature.decode(fact.args)
-        except SagaError as error:  # undecodable, or arguments that do not fit
-            return self._dead_letter(fact, told(error))
+        except Exception as error:  # undecodable, or arguments that do not fit
+            return self.letters.keep(fact, told(error), ran=False)
         if self._object is None:
-            return self._dead_letter(fact, f"{self.saga_type.name}.__init__ failed")
+            return self.letters.keep(fact, f"{self.saga_type.name}.__init__ failed", ran=False)
         # A context of its own: what a handler does belongs to no scope of the code it interrupts.
         context = contextvars.Context()
         code = functools.partial(handler.function, self._object, *args, **kwargs)
@@ -741,29 +784,43 @@ class Instance:
             context.run(code)
         except Exception as error:
             self._handler_failed(fact, error)
+        else:
+            if self.replaying:
+                self.letters.taken(fact, at_once=True)
         return None
 
     async def _handle(self, fact: SignalReceived, code: Code) -> None:
         if self.moved is not None:
             return  # it goes to the next run: this handler had not begun
         self._arriving = [each for each in self._arriving if each is not fact]
+        task = asyncio.current_task()
+        self._signals[task] = fact
         try:
             await code()
+            if self.replaying:
+                self.letters.taken(fact, at_once=any(fact is each for each in self._applying))
+        except Died:
+            return
+        except Mended as mended:
+            self.stop(mended)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             if self.parks_on(error):
                 await self.park(error)
             self._handler_failed(fact, error)
+        finally:
+            self._signals.pop(task, None)
 
     def _handler_failed(self, fact: SignalReceived, error: Exception) -> None:
         if self.parks_on(error):
             self._stop = self._stop or error
         else:
-            self._dead_letter(fact, f"{type(error).__qualname__}: {told(error)}")
+            self.letters.keep(fact, f"{type(error).__qualname__}: {told(error)}", ran=True)
 
-    def _dead_letter(self, fact: SignalReceived, reason: str) -> None:
-        self.decide(SignalDeadLettered(fact.message_id, fact.name, reason, at_ms=self.now_ms))
+    def _redelivered(self, fact: DeadLetterRedelivered) -> None:
+        if (letter := self.letters.take(fact)) is not None:
+            self._signal(letter)
 
 
 async def _raising(error: Exception) -> NoReturn:
@@ -781,6 +838,7 @@ _APPLY: dict[type[Event], Callable[[Instance, Any], None]] = {
     RunStarted: Instance._start,
     CancelRequested: Instance._cancel,
     SignalReceived: Instance._signal,
+    DeadLetterRedelivered: Instance._redelivered,
     UpdateReceived: Instance._update,
     UpdateAccepted: Instance._update,
     TimerFired: Instance._fire,

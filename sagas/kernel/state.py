@@ -33,6 +33,7 @@ from sagas.kernel.events import (
     CompensationFailed,
     CompensationScheduled,
     CompensationStarted,
+    DeadLetterRedelivered,
     Event,
     Fact,
     MessageDelivered,
@@ -348,6 +349,10 @@ def _dead_lettered(state: RunState, event: SignalDeadLettered) -> None:
     state.dead_letters.append(event)
 
 
+def _redelivered(state: RunState, event: DeadLetterRedelivered) -> None:
+    state.dead_letters = [letter for letter in state.dead_letters if letter.message_id != event.letter]
+
+
 def _closed(status: Status) -> Callable[[RunState, Any], None]:
     return lambda state, event: state.close(status, event)
 
@@ -391,6 +396,7 @@ _FOLDS: dict[type[Event], Callable[[RunState, Any], None]] = {
     RunForked: _resumed,
     Paused: _paused,
     SignalDeadLettered: _dead_lettered,
+    DeadLetterRedelivered: _redelivered,
     RunCompleted: _closed(Status.COMPLETED),
     RunContinued: _closed(Status.COMPLETED),
     RunFailed: _closed(Status.FAILED),

@@ -15,7 +15,7 @@ from sagas.errors import HistoryError, PayloadError
 from sagas.store.port import Head, Status
 
 _ALWAYS = 3  # status, run_id, type: written whatever their values
-_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {}, 0, 0, 1)
+_OPTIONAL: tuple[object, ...] = (0, 0, 0, 0, "none", "", 0, False, [], {}, 0, 0, 1, 0)
 """From ``version`` on: left out while they trail."""
 
 
@@ -42,6 +42,7 @@ def encode_head(head: Head) -> bytes:
         head.lifts,
         head.blobs,
         head.attempt,
+        head.letters,
     ]
     length = len(items)
     while length > _ALWAYS and items[length - 1] == _OPTIONAL[length - 1 - _ALWAYS]:
@@ -97,6 +98,7 @@ def _head(items: list[Any]) -> Head:
         lifts=int(items[13]),
         blobs=int(items[14]),
         attempt=int(items[15]),
+        letters=int(items[16]),
     )
 
 

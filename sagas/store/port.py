@@ -57,6 +57,7 @@ class Head:
     lifts: int = 0  # messages it has applied that move a parked run: resumes and cancels
     blobs: int = 0  # payloads of this run that lie beside its history
     attempt: int = 1  # which try of its arguments the run is
+    letters: int = 0  # dead letters that nobody has had applied again
 
 
 # --- messages from instance to instance ---------------------------------------------------------------------

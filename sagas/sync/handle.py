@@ -10,6 +10,7 @@ from sagas.engine.message import Message
 from sagas.handle import Handle
 from sagas.kernel.duration import Duration
 from sagas.kernel.events import Event
+from sagas.letters import DeadLetter
 from sagas.store.port import Admitted
 from sagas.sync.thread import ClientThread
 
@@ -106,6 +107,14 @@ class SyncHandle(Generic[R]):
     def delete(self) -> None:
         """Remove the instance, which must have ended, for good: every run of this id, with all that is stored of it."""
         self._call(self._handle.delete)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Signals of the run that no handler could take, the oldest first."""
+        return self._call(self._handle.dead_letters)
+
+    def redeliver(self, letter: str | int | None = None, *, by: str = "") -> int:
+        """Have a dead letter (None: all there are) applied again; returns how many, once that is durable."""
+        return self._call(lambda: self._handle.redeliver(letter, by=by))
 
     def send(self, message: Message, remembered_as: str | None = None) -> Admitted:
         """Send any message; returns how it was admitted, once it is durable."""

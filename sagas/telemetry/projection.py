@@ -24,6 +24,7 @@ from sagas.kernel.events import (
     CompensationCompleted,
     CompensationFailed,
     CompensationStarted,
+    DeadLetterRedelivered,
     Event,
     MessageDelivered,
     MessageRefused,
@@ -241,6 +242,11 @@ def _dead_letter(within: EpisodeSpans, event: SignalDeadLettered, index: int) ->
     return within.instant(Kind.MESSAGE, index, f"dead letter {event.name}", event, attributes, error=event.reason)
 
 
+def _redelivered(within: EpisodeSpans, event: DeadLetterRedelivered, index: int) -> Span:
+    attributes = {"saga.message_id": event.letter, "saga.by": event.by}
+    return within.instant(Kind.MESSAGE, index, "dead letter redelivered", event, attributes)
+
+
 def _cancel(within: EpisodeSpans, event: CancelRequested, index: int) -> Span:
     return within.instant(Kind.MESSAGE, index, "cancel", event, {"saga.reason": cut(event.reason)})
 
@@ -307,6 +313,7 @@ _ENDED: dict[type[Event], Callable[[EpisodeSpans, Any, Trail], Iterable[Span]]] 
 _INSTANTS: dict[type[Event], Callable[[EpisodeSpans, Any, int], Span]] = {
     SignalReceived: _signal,
     SignalDeadLettered: _dead_letter,
+    DeadLetterRedelivered: _redelivered,
     CallbackOpened: _callback,
     CallbackCompleted: _callback,
     CallbackFailed: _callback_failed,

@@ -98,6 +98,22 @@ def test_a_saga_is_forked_and_reset_from_an_event_of_its_history(shop: Console) 
     assert "event 999 is not in this history" in refused.err
 
 
+def test_dead_letters_are_shown_and_redelivered(shop: Console) -> None:
+    shop.ok("start", "shop:Subscription", "u1", "--id", "sub-3")
+    shop.ok("signal", "sub-3", "no_such", "1", "--message-id", "lost-1")
+    shop.ok("query", "sub-3", "state")
+    assert "1, see `sagas letters sub-3`" in shop.ok("describe", "sub-3").out
+    (letter,) = shop.ok("letters", "sub-3", "--json").lines
+    assert (letter["message_id"], letter["name"], letter["args"]) == ("lost-1", "no_such", [1])
+    assert "lost-1" in shop.ok("letters", "sub-3").out
+    shop.ok("redeliver", "sub-3", "lost-1", "--by", "anna")
+    shop.ok("query", "sub-3", "state")
+    names = [event["event"] for event in shop.ok("history", "sub-3", "--json").lines]
+    assert names.count("SignalDeadLettered") == 2
+    assert shop.run("redeliver", "sub-3", "7").code == 2
+    shop.ok("terminate", "sub-3")
+
+
 def test_pause_resume_and_terminate(shop: Console) -> None:
     shop.ok("start", "shop:nap", "86400", "--id", "nap-1")
     assert "it sleeps until" in shop.ok("describe", "nap-1").out

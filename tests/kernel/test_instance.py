@@ -784,7 +784,7 @@ def test_signals_that_no_handler_can_take_are_dead_letters() -> None:
     dead = [letter for letter in letters if isinstance(letter, SignalDeadLettered)]
     assert [letter.message_id for letter in dead] == ["m1", "m2", "m3", "m4"]
     (late,) = run.give(run.done("two"))
-    assert late == SignalDeadLettered("m5", "later", "ValueError: nor that one", at_ms=run.now_ms)
+    assert late == SignalDeadLettered("m5", "later", "ValueError: nor that one", ran=True, at_ms=run.now_ms)
     assert [letter.message_id for letter in run.instance.state.dead_letters] == ["m1", "m2", "m3", "m4", "m5"]
 
 

@@ -29,6 +29,7 @@ MOST = Head(
     lifts=2,
     blobs=3,
     attempt=4,
+    letters=5,
 )
 
 small = st.integers(0, 2**40)
@@ -51,6 +52,7 @@ heads = st.builds(
     lifts=small,
     blobs=small,
     attempt=small,
+    letters=small,
 )
 
 
@@ -87,6 +89,7 @@ def test_places_are_fixed_for_ever() -> None:
         2,
         3,
         4,
+        5,
     ]
 
 

@@ -20,6 +20,7 @@ from sagas.kernel.events import (
     CompensationFailed,
     CompensationScheduled,
     CompensationStarted,
+    DeadLetterRedelivered,
     Event,
     MessageDelivered,
     MessageRefused,
@@ -50,6 +51,7 @@ from sagas.telemetry.trace import Traces, traces_of
 INSTANTS: dict[type[Event], Kind] = {
     SignalReceived: Kind.MESSAGE,
     SignalDeadLettered: Kind.MESSAGE,
+    DeadLetterRedelivered: Kind.MESSAGE,
     **dict.fromkeys((UpdateReceived, UpdateAccepted, UpdateCompleted, UpdateFailed, UpdateRefused), Kind.MESSAGE),
     **dict.fromkeys((CallbackOpened, CallbackCompleted, CallbackFailed), Kind.MESSAGE),
     CancelRequested: Kind.MESSAGE,

@@ -30,7 +30,7 @@ from sagas.kernel.events.compensation import (
     CompensationStarted,
 )
 from sagas.kernel.events.download import decode_histories, encode_histories
-from sagas.kernel.events.message import SignalDeadLettered, SignalReceived
+from sagas.kernel.events.message import DeadLetterRedelivered, SignalDeadLettered, SignalReceived
 from sagas.kernel.events.outgoing import (
     CANCEL,
     CLOSED,
@@ -91,6 +91,7 @@ __all__ = [
     "CompensationFailed",
     "CompensationScheduled",
     "CompensationStarted",
+    "DeadLetterRedelivered",
     "Decision",
     "Event",
     "Fact",

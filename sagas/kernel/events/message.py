@@ -22,10 +22,21 @@ class SignalReceived(Fact):
 @tagged(41)
 @value(frozen=True, slots=True)
 class SignalDeadLettered(Decision):
-    """No handler could take the signal; it is kept in the history for a replay by hand."""
+    """No handler could take the signal; it is kept in the history until it is redelivered. ``ran``: one has tried."""
 
     IDENTITY: ClassVar[tuple[str, ...]] = ("message_id",)
 
     message_id: str
     name: str
     reason: str
+    ran: bool = False
+
+
+@tagged(45)
+@value(frozen=True, slots=True)
+class DeadLetterRedelivered(Fact):
+    """Somebody asked for the dead letter of message ``letter`` to be applied again."""
+
+    letter: str
+    by: str = ""
+    message_id: str = ""
