@@ -27,7 +27,7 @@ sim: $(STAMP)
 # Random programs in every place an instance can live, and rebuilt at every point of their histories.
 EXAMPLES ?= 2000
 properties: $(STAMP)
-	SAGAS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/properties --timeout=0 $(ARGS)
+	SAGAS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/properties --timeout=0 -o faulthandler_timeout=0 $(ARGS)
 
 # Real processes under kill -9: SEEDS of them from START, each played ROUNDS times.
 START ?= 0
