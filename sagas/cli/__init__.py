@@ -15,6 +15,9 @@ from typing import cast
 from sagas.cli.parser import COMMANDS, build_parser
 from sagas.cli.verdict import OK, USAGE, verdict_on
 
+MODULES = "SAGAS_MODULES"
+"""Modules to import before any command, ``shop.sagas,shop.keys``: where a codec is used, the answers need it."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (``verdict.py`` lists them).
@@ -31,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     here = os.getcwd()
     sys.path[:] = [here, *(entry for entry in sys.path if entry not in (here, ""))]
     try:
+        if named := os.environ.get(MODULES):
+            importlib.import_module("sagas.cli.target").modules_of(named.split(","))
         module, function = COMMANDS[args.command]
         run = cast("Callable[..., int]", getattr(importlib.import_module(module), function))
         code = run(args)

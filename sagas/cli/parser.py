@@ -60,6 +60,10 @@ Begin with two terminals, both in the folder of your code:
   sagas dev shop                                 # runs what shop.py declares; needs no Redis and no Ray set up
   sagas execute shop:book_trip '{"city": "Rome"}'
 """
+_ENVIRONMENT = (
+    "environment: SAGAS_URL is the Redis; SAGAS_MODULES (shop.sagas,shop.keys) is imported first, which shows payloads "
+    "that a codec has sealed"
+)
 _EXITS = (
     "exit codes: 0 done, 1 the saga failed or was stopped, 2 wrong command line, 3 no usable Redis, 70 a bug of ours"
 )
@@ -74,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sagas",
         description=_ABOUT,
-        epilog=f"`sagas COMMAND --help` tells more about one, with examples.\n{_EXITS}",
+        epilog=f"`sagas COMMAND --help` tells more about one, with examples.\n{_ENVIRONMENT}\n{_EXITS}",
         formatter_class=Overview,
         allow_abbrev=False,
     )

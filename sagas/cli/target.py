@@ -1,7 +1,7 @@
 """The operator's own code, as named on the command line: modules, and sagas in them.
 
-Law: names come from the command line alone. A module that cannot be imported is the user's to mend, so it is said in
-one line with the place in their code, not with our traceback.
+Law: names come from the command line and the operator's environment alone. A module that cannot be imported is the
+user's to mend, so it is said in one line with the place in their code, not with our traceback.
 """
 
 from __future__ import annotations

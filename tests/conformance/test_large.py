@@ -54,6 +54,13 @@ async def long(rounds: int) -> int:
     return rounds
 
 
+@saga
+async def relay(text: str, legs: int) -> str:
+    if legs:
+        sagas.continue_as_new(text, legs - 1)
+    return text
+
+
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
 def test_large_payloads_lie_beside_the_history_and_go_with_it(everywhere: World, know: Know, sealed: bool) -> None:
     async def scenario() -> None:
@@ -86,6 +93,30 @@ def test_a_large_payload_survives_another_host(durable: World) -> None:
         assert await h.result() == "a" * 2 * LARGE
 
     durable.run(scenario)
+
+
+def test_a_fork_and_a_chain_take_large_payloads_with_them(timed: World, know: Know) -> None:
+    async def scenario() -> None:
+        know(Xor("key"))
+        h = await timed.client.start(Album, "a" * LARGE, id="album-3")
+        await h.signal(Album.add, "b" * LARGE)
+        await timed.until_waiting(h, "message")
+        fork = await h.fork(event=len(await h.history()) - 1, id="album-4")
+        await h.terminate()
+        with pytest.raises(sagas.SagaTerminated):
+            await h.result()
+        await h.delete()
+        await fork.signal(Album.finish)
+        assert await fork.result() == "a" * 2 * LARGE + "b" * 2 * LARGE
+        store = timed.client.access.store
+        assert sum(map(len, await store.history("album-4", str(fork.run_id)))) < 10_000
+        chain = await timed.client.start(relay, "c" * LARGE, 2, id="relay-1")
+        assert await chain.result() == "c" * LARGE
+        await timed.env.advance(days=1)
+        for run_id in (chain.run_id, f"{chain.run_id}~1", f"{chain.run_id}~2"):
+            assert 0 < sum(map(len, await store.history("relay-1", str(run_id)))) < 10_000
+
+    timed.run(scenario)
 
 
 def test_what_is_too_large_is_refused_where_it_is_made(timed: World, monkeypatch: pytest.MonkeyPatch) -> None:
