@@ -42,6 +42,7 @@ class TaskActor(WorkerActor):
 
     async def _tell_dispatcher(self, ended: list[tuple[str, str, int, int, bool]]) -> None:
         await self._reporting.drained()
+        await self._leave()
         self._stopped.set()
 
     async def _end_itself(self) -> None:

@@ -31,6 +31,9 @@ from sagas.store.port import Store
 log = logging.getLogger("sagas.actors")
 
 _AGAIN_S = 0.5
+LEAVING_S = 5.0
+"""How long it may take to leave what its activities needed."""
+
 HeldRow = tuple[str, str, int, int, int | None, str]
 """(id, run, step, attempt, how long it may be silent in ms, the timeout that this reaches)."""
 
@@ -148,11 +151,15 @@ class WorkerActor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_REPORTS_S):
                 await self._reporting.close()
+        await self._leave()
+        self._stopped.set()
+
+    async def _leave(self) -> None:
+        """Leave what activities needed (``@on_worker_start``)."""
         if self._attempts is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_REPORTS_S):
+                async with asyncio.timeout(LEAVING_S):
                     await self._attempts.readiness.close()
-        self._stopped.set()
 
     def _adopted(self, host: str, key: StepKey, attempt: int) -> bool:
         """Whether the outcome of what is known here of a step will be told ``host`` as that of ``attempt``."""

@@ -7,10 +7,10 @@ message id made of its secret, so that of any number of them, sent at once from 
 from __future__ import annotations
 
 from sagas.access import Access
+from sagas.calls import call_message_id
 from sagas.ending import CLOSINGS, status_of
 from sagas.engine.message import CallbackAnswered, encode_message
 from sagas.errors import CallbackDone, SagaClosed
-from sagas.ids import new_message_id
 from sagas.kernel.events import CallbackCompleted, CallbackFailed, CallbackOpened, Event
 from sagas.kernel.failure import ERROR, Failure, told
 from sagas.kernel.token import Token, not_a_token
@@ -38,7 +38,7 @@ async def _answer(
 ) -> Admitted:
     token = Token.parse(text)
     answer = CallbackAnswered(
-        message_id=new_message_id(message_id),
+        message_id=call_message_id(message_id),
         trace=current_traceparent(),
         run_id=token.run_id,
         number=token.number,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextvars
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
 from sagas.errors import NotInSaga
 from sagas.payloads import encode
+from sagas.value import value
 
 
 class Beating(Protocol):
@@ -23,7 +24,7 @@ class Beating(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Step:
     """The running step. ``idempotency_key`` is the same on every attempt: hand it to the service you call."""
 
@@ -35,7 +36,7 @@ class Step:
     undo_of: str | None  # in an undo: the idempotency key of the action
     deadline: datetime | None
     traceparent: str = ""  # W3C header of this attempt's span, for calls that nothing instruments; "" without tracing
-    heartbeat_details: Any = None  # the last that any attempt before this one has told ``sagas.heartbeat()``
+    heartbeat_details: Any = field(default=None, hash=False)  # the last that an attempt before this one has told
     pulse: Beating | None = field(default=None, repr=False, compare=False)  # the way to the attempt that runs it
 
     @property

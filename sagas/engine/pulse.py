@@ -22,6 +22,10 @@ Told = Callable[[bytes], None]
 """Given the details that are to leave, on the loop; must return at once."""
 
 
+def _nobody(_details: bytes) -> None:
+    """Whoever was told has ended."""
+
+
 class Pulse:
     """Of one attempt; made on the loop that the attempt belongs to."""
 
@@ -91,6 +95,7 @@ class Pulse:
     def end(self) -> None:
         """The attempt is over: nothing leaves any more, and code that goes on hears of it at its next beat."""
         self.cancelled = self._ended = True
+        self._tell = _nobody  # and no cycle keeps the attempt in memory
         if self._alarm is not None:
             self._alarm.cancel()
 

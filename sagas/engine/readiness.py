@@ -16,7 +16,7 @@ from typing import Any
 
 from sagas.kernel.failure import told
 from sagas.kernel.registry import Registry
-from sagas.kernel.worker_start import WorkerStart
+from sagas.kernel.worker_start import WorkerStart, worker_starts
 
 log = logging.getLogger("sagas.engine")
 
@@ -40,7 +40,7 @@ class Readiness:
     @property
     def ready(self) -> bool:
         """Whether attempts may begin: everything declared so far is entered."""
-        return len(self._entered) == len(self._registry.worker_starts)
+        return not worker_starts or len(self._entered) == len(self._registry.worker_starts)
 
     @property
     def in_use(self) -> bool:

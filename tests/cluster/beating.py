@@ -69,11 +69,17 @@ async def freezing(folder: str) -> int:
     return await freeze(folder)
 
 
+@activity(ray={"resources": {"unobtainium": 1}}, queue_timeout=1)
+async def impossible() -> None: ...
+
+
 @saga
-async def nobody_works() -> tuple[str, bool]:
-    """Of a queue that no worker serves."""
-    try:
-        await freeze.options(queue="nobody", queue_timeout=1)("")
-    except sagas.ActivityTimeout as error:
-        return error.kind, error.outcome is Outcome.NONE
-    return "done", False
+async def nobody_works() -> list[tuple[str, bool]]:
+    """Of a queue that no worker serves, and of resources that no node has."""
+    ended: list[tuple[str, bool]] = []
+    for work in (lambda: freeze.options(queue="nobody", queue_timeout=1)(""), impossible):
+        try:
+            await work()
+        except sagas.ActivityTimeout as error:
+            ended.append((error.kind, error.outcome is Outcome.NONE))
+    return ended

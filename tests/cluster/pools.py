@@ -38,6 +38,16 @@ async def use() -> list[int]:
     return POOL
 
 
+@activity(ray={"num_cpus": 0.1})
+async def use_alone() -> list[int]:
+    return POOL
+
+
+@saga
+async def using_alone() -> list[int]:
+    return await use_alone()
+
+
 @saga
 async def using() -> list[int]:
     return await use()

@@ -8,7 +8,7 @@ from pathlib import Path
 import sagas
 from actors.cluster import Cluster
 from tests.cluster.conftest import StartCluster
-from tests.cluster.pools import using
+from tests.cluster.pools import using, using_alone
 from tests.cluster.running import until
 
 
@@ -31,6 +31,9 @@ def test_a_worker_whose_pool_fails_says_so_and_takes_steps_once_it_is_there(
             assert around == 7
             assert [worker["pid"] for worker in cluster.workers()] == [pid]
             assert cluster.workers()[0]["failing"] == ""
+            alone, _ = await client.execute(using_alone)
+            assert alone != pid
+            await until((tmp_path / f"left-{alone}").exists)
             await asyncio.to_thread(cluster.scale, None, 0)
             await until((tmp_path / f"left-{pid}").exists)
 
