@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import assert_type
 
 import sagas
@@ -211,3 +213,15 @@ def use_sync() -> None:
         assert_type(client.execute(book, "u1"), str)
         assert_type(client.list("status = 'running'"), Iterator[Description])
         assert_type(client.count(), int)
+
+
+def holds_code_against_histories(files: list[Path]) -> None:
+    assert_type(sagas.testing.replay(book, files), None)
+    sagas.testing.replay(Subscription, files[0])
+    sagas.testing.replay(book, b"")
+
+
+@saga
+async def measures() -> float:
+    with sagas.unguarded():
+        return time.perf_counter()
