@@ -563,6 +563,7 @@ class Host:
         """The store had lost messages and timers of it: whoever looked meanwhile must look again."""
         self._relay.want(shard)
         shard.due_by(self._clock.now_ms())
+        shard.expires_by(0)
         self._timer_wanted.set()
 
     async def redo(self, shard: Shard, written: Written, ids: frozenset[str]) -> None:

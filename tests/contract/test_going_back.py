@@ -17,7 +17,7 @@ from sagas.engine.tail import Tail
 from sagas.kernel.registry import Registry
 from sagas.store.keys import shard_of
 from sagas.store.memory import MemoryStore
-from sagas.store.port import Store, Transition
+from sagas.store.port import Removal, Store, Transition
 from sagas.store.redis import RedisStore
 from tests.contract.samples import bodies, claimed, closing, committed, eventually_up, message, start, step, unread
 from tests.servers import KINDS, Server
@@ -86,6 +86,7 @@ class Owner:
         self.shards: dict[int, Shard] = {}
         self.released: list[str] = []
         self.redone: list[str] = []
+        self.again: list[int] = []
         self.flush = Flush(store, self, lambda: False)
 
     async def take(self, *ids: str) -> None:
@@ -99,6 +100,11 @@ class Owner:
             self.shards[shard_of(each.id)].turns.append((Resident(each.id, Registry()), turn))
         await self.flush.once()
 
+    async def remove(self, id: str, run_id: str) -> None:
+        turn = Turn(None, Effects(), (), removal=Removal(id=id, run_id=run_id, index=("x",)))
+        self.shards[shard_of(id)].turns.append((Resident(id, Registry()), turn))
+        await self.flush.once()
+
     def shards_to_flush(self) -> list[Shard]:
         return [shard for shard in self.shards.values() if shard.turns]
 
@@ -107,6 +113,9 @@ class Owner:
 
     async def redo(self, shard: Shard, written: Written, ids: frozenset[str]) -> None:
         self.redone += ids
+
+    def written_again(self, shard: Shard) -> None:
+        self.again.append(shard.number)
 
     def lose(self, shard: Shard, why: str) -> None:
         if self.shards.get(shard.number) is shard:
@@ -144,6 +153,25 @@ def test_what_was_acknowledged_is_written_again_before_what_is_new(past: Past) -
         await owner.write(step("a", 3))
         assert await store.history("a", "r1") == [b"r1/0", b"r1/1", b"r1/2", b"r1/3"]
         assert owner.flush.lost == 0
+
+    play(past, scenario)
+
+
+def test_what_was_removed_is_removed_again(past: Past) -> None:
+    async def scenario(store: Store, owner: Owner) -> None:
+        await owner.take("a")
+        await owner.write(step("a"))
+        past.remember()
+        await owner.write(closing("a", 1, index=(("x", 1),), expires_ms=5, blobs=(("0:args", b"large"),)))
+        await owner.remove("a", "r1")
+        past.go_back()
+        await owner.write(step("a", run_id="r2"))
+        assert owner.again == [shard_of("a")]
+        assert await store.history("a", "r1") == []
+        assert await store.blobs("a", "r1") == {}
+        assert await store.history("a", "r2") == [b"r2/0"]
+        assert await store.ids("x") == ([], "")
+        assert await store.expired(shard_of("a"), 9, 9) == ([], None)
 
     play(past, scenario)
 
