@@ -91,6 +91,7 @@ from sagas.kernel.events import (
 )
 from sagas.kernel.failure import CANCELLED, ERROR, Failure
 from sagas.kernel.instance import Activation, Instance
+from sagas.kernel.known import known_before
 from sagas.kernel.registry import Registry
 from sagas.kernel.reserved import DEADLINE
 from sagas.kernel.saga import SagaType
@@ -211,6 +212,7 @@ class Resident:
         self._broken = ""  # why its replay was broken off
         self._state = RunState()
         self._instance: Instance | None = None
+        self._known: Instance | None = None  # as it stood before code and history parted: for queries alone
         self._unapplied = False  # facts are recorded that no code has seen
         self._blocked = ""  # why its code cannot run here (unknown type, history of a newer version)
         self._mail: list[str] = []
@@ -284,6 +286,7 @@ class Resident:
             self._broken = f"{type(error).__name__}: {error}"
         except NondeterminismError as error:
             self._blocked = f"{type(error).__name__}: {error}"
+            self._known = known_before(saga_type, history, error)
         except CodecError as error:
             self._blocked = str(error)
         else:
@@ -293,9 +296,10 @@ class Resident:
 
     def evict(self) -> None:
         """Let the coroutines go."""
-        if self._instance is not None:
-            self._instance.evict()
-            self._instance = None
+        for each in (self._instance, self._known):
+            if each is not None:
+                each.evict()
+        self._instance = self._known = None
 
     @property
     def closed(self) -> bool:
@@ -693,9 +697,10 @@ class Resident:
 
     def _answer(self, query: Query) -> None:
         try:
-            if self._instance is None:
+            asked = self._instance or self._known
+            if asked is None:
                 raise QueryFailed(query.name, "NotRunnable", self._unrunnable or "no such run on this host")
-            reply = Reply(message_id=query.message_id, value=self._instance.ask(query.name, query.args))
+            reply = Reply(message_id=query.message_id, value=asked.ask(query.name, query.args))
         except QueryFailed as error:
             reply = Reply(message_id=query.message_id, error=(error.cause_type, error.message))
         self._effects.replies.append((query.reply_to, reply))

@@ -60,6 +60,7 @@ from sagas.kernel.events import (
     same,
 )
 from sagas.kernel.failure import Failure, is_final, told
+from sagas.kernel.handlers import Handler
 from sagas.kernel.letters import Died, Letters, Mended, Place
 from sagas.kernel.loop import InstanceLoop
 from sagas.kernel.middleware import SagaRun, saga_chain
@@ -68,7 +69,7 @@ from sagas.kernel.reserved import DEADLINE, PASSED, START
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import RunState
 from sagas.kernel.updates import Received, Updates
-from sagas.payloads import encode
+from sagas.payloads import Signature, encode
 from sagas.value import value
 
 if TYPE_CHECKING:
@@ -230,14 +231,11 @@ class Instance:
 
         Raises: QueryFailed when it is unknown, its arguments do not fit, or its handler raises.
         """
-        handler = self.saga_type.handlers.get(("query", name))
-        if handler is None:
-            known = sorted(n for kind, n in self.saga_type.handlers if kind == "query")
-            raise QueryFailed(name, "UnknownQuery", f"{self.saga_type.name} has the queries {known}")
+        handler = self._query(name)
         before, thread = (self.loop.ready, self.loop.numbered), get_ident()
         self.activations += 1
         try:
-            positional, named = handler.signature.decode(args)
+            positional, named = _fitting(name, handler.signature, args)
             with self.loop:
                 self._read_only = True
                 try:
@@ -250,10 +248,25 @@ class Instance:
         except BrokenOff as error:
             self.spoiled = True
             raise QueryFailed(name, type(error).__qualname__, told(self._stop or error)) from error
+        except QueryFailed:
+            raise
         except Exception as error:
             raise QueryFailed(name, type(error).__qualname__, told(error)) from error
         finally:
             self.spoiled = self.spoiled or (self.loop.ready, self.loop.numbered) != before
+
+    def _query(self, name: str) -> Handler:
+        """Raises: QueryFailed."""
+        saga_type = self.saga_type
+        handler = saga_type.handlers.get(("query", name))
+        if handler is None and not saga_type.is_class:
+            raise QueryFailed(name, "UnknownQuery", f"{saga_type.name} is a function: only a class saga has queries")
+        if handler is None:
+            known = sorted(n for kind, n in saga_type.handlers if kind == "query")
+            raise QueryFailed(name, "UnknownQuery", f"{saga_type.name} has the queries {known}")
+        if self._object is None:
+            raise QueryFailed(name, "NotRunnable", f"{saga_type.name}.__init__ has made no object that could be asked")
+        return handler
 
     def evict(self) -> None:
         """Let go of the coroutines. Their ``finally`` blocks can have no effect: every door is read-only by then."""
@@ -821,6 +834,16 @@ class Instance:
     def _redelivered(self, fact: DeadLetterRedelivered) -> None:
         if (letter := self.letters.take(fact)) is not None:
             self._signal(letter)
+
+
+def _fitting(name: str, signature: Signature, args: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A query's arguments. Raises: QueryFailed, which says what it takes; CodecError."""
+    try:
+        return signature.decode(args)
+    except CodecError:
+        raise
+    except Exception as error:
+        raise QueryFailed(name, type(error).__qualname__, f"{told(error)}; it takes {signature}") from error
 
 
 async def _raising(error: Exception) -> NoReturn:

@@ -245,6 +245,103 @@ def test_a_query_of_an_id_that_never_was(everywhere: World) -> None:
     everywhere.run(scenario)
 
 
+def test_a_query_that_fails_says_what_there_is(world: World) -> None:
+    async def scenario() -> None:
+        await world.client.start(Account, 1, id="a")
+        handle = world.client.get("a")
+        with pytest.raises(sagas.QueryFailed, match=r"broken.*part.*view"):
+            await handle.query("no_such")
+        for args in ((), (1, 2, 3), ("x",)):
+            with pytest.raises(sagas.QueryFailed, match=r"Account.part\(index: "):
+                await handle.query("part", *args)
+
+    world.run(scenario)
+
+
+def test_a_parked_instance_is_asked_for_what_is_known_of_it(durable: World) -> None:
+    async def scenario() -> None:
+        changed[0] = bug[0] = False
+        await durable.client.start(Teller, id="t")
+        handle = durable.client.get("t")
+        await durable.until_waiting(handle, "message")
+        await handle.signal("add", 1)
+        await durable.until_event(handle, "StepCompleted")
+        bug[0] = True
+        await handle.signal("add", 2)
+        assert "a bug" in await durable.until_parked(handle)
+        assert await handle.query("all_parts") == [1]
+        with pytest.raises(sagas.QueryFailed, match="all_parts"):
+            await handle.query("nothing")
+        bug[0] = False
+        await handle.resume()
+        await handle.signal("add", 3)
+        await durable.until(lambda: _counted(handle, [1, 2, 3]))
+        changed[0] = True  # and where code and history part, how it stood before
+        await durable.reopen(Teller, echo)
+        handle = durable.client.get("t")
+        await handle.signal("add", 4)
+        assert "NondeterminismError" in await durable.until_parked(handle)
+        assert await handle.query("all_parts") == []
+        assert await handle.query("all_parts") == []
+        await handle.terminate()
+        with pytest.raises(sagas.SagaTerminated):
+            await handle.result()
+        assert await handle.query("all_parts") == []
+
+    durable.run(scenario)
+
+
+async def _counted(handle: sagas.Handle[object], parts: list[int]) -> bool:
+    return await handle.query("all_parts") == parts
+
+
+changed, bug = [False], [False]
+
+
+@saga
+class Teller:
+    def __init__(self) -> None:
+        self.parts: list[int] = []
+
+    async def run(self) -> None:
+        await sagas.wait_until(lambda: bool(self.parts))
+        if not changed[0]:
+            await echo(1)
+        await asyncio.sleep(3600)
+
+    @signal
+    def add(self, n: int) -> None:
+        if bug[0] and n == 2:
+            raise KeyError("a bug")
+        self.parts.append(n)
+
+    @query
+    def all_parts(self) -> list[int]:
+        return self.parts
+
+
+@saga
+class Stillborn:
+    def __init__(self) -> None:
+        raise KeyError("a bug")
+
+    async def run(self) -> None: ...
+
+    @query
+    def anything(self) -> int:
+        return 1
+
+
+def test_a_query_of_what_was_never_made(world: World) -> None:
+    async def scenario() -> None:
+        handle = await world.client.start(Stillborn, id="s")
+        await world.until_parked(handle)
+        with pytest.raises(sagas.QueryFailed, match="__init__"):
+            await handle.query(Stillborn.anything)
+
+    world.run(scenario)
+
+
 def test_a_function_has_no_queries(world: World) -> None:
     @saga
     async def flow() -> None:
@@ -252,7 +349,7 @@ def test_a_function_has_no_queries(world: World) -> None:
 
     async def scenario() -> None:
         handle = await world.client.start(flow, id="f")
-        with pytest.raises(sagas.QueryFailed):
+        with pytest.raises(sagas.QueryFailed, match="is a function"):
             await handle.query("anything")
 
     world.run(scenario)
