@@ -7,7 +7,7 @@ Law: a transition is built from inputs alone and takes effect in memory at once;
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -224,7 +224,6 @@ class Resident:
         self._inherited: Inheritance | None = None  # what the run that this turn starts takes over
         self._updates = Updates()
         self._extent = Extent()
-        self._rejected: Mapping[str, str] = {}  # updates of this turn that are not to be recorded
         self._notice = False
         self._admits = False
         self.unreadable = ""  # why its history cannot be read; its mail stays in the mailbox
@@ -422,14 +421,14 @@ class Resident:
     def _begin(self) -> None:
         """Nothing of the turn before is left."""
         self._mail, self._facts, self._discard, self._notice = [], [], [], False
-        self._sent, self._outbox, self._rejected, self._inherited = [], [], {}, None
+        self._sent, self._outbox, self._inherited = [], [], None
         self._updates.begin()
         self._effects = Effects()
 
     def _settle_updates(self, events: Sequence[Event], follow: Sequence[Event]) -> None:
         """Which of their mail was applied is known only now, and who has an answer."""
         moved = {each.message_id for each in follow if isinstance(each, UpdateReceived | UpdateAccepted)}
-        self._effects.replies += self._updates.settle(events, self._rejected, self._state, moved)
+        self._effects.replies += self._updates.settle(events, self._state, moved)
         self._mail += self._updates.mail
         self._discard += self._updates.discard
 
@@ -500,7 +499,7 @@ class Resident:
             return [*facts, self._park(why, now_ms)], True
         open_before = dict(state.steps)
         activation = self._activate(self._instance, facts, now_ms)
-        facts, self._rejected = list(activation.facts), activation.rejected
+        facts, self._updates.rejected = list(activation.facts), activation.rejected
         if activation.broken:
             state.evolve_all(facts)
             self._unapplied = True

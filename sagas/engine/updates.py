@@ -20,16 +20,25 @@ from sagas.kernel.events import (
 )
 from sagas.kernel.state import RunState
 
+_NONE: Mapping[str, str] = {}
+
 Told = tuple[str, Reply]
 """A channel, and what to say there."""
 
 
 class Updates:
-    """See the module's law. ``mail`` and ``discard`` are of the present turn: entries that it applied, or needs not."""
+    """See the module's law.
+
+    Of the present turn: ``mail`` and ``discard``, entries that it applied or needs not; ``rejected``, message ids of
+    updates that are not to be recorded, and why.
+    """
+
+    __slots__ = ("_new", "_waiting", "discard", "mail", "rejected")
 
     def __init__(self) -> None:
         self.mail: list[str] = []
         self.discard: list[str] = []
+        self.rejected: Mapping[str, str] = _NONE
         self._new: dict[str, str] = {}  # updates of this turn -> their entries
         self._waiting: dict[str, set[str]] = {}  # update -> channels
 
@@ -41,7 +50,8 @@ class Updates:
 
     def begin(self) -> None:
         """A turn begins."""
-        self.mail, self.discard, self._new = [], [], {}
+        if self.mail or self.discard:
+            self.mail, self.discard, self._new, self.rejected = [], [], {}, _NONE
 
     def take(self, entry: str, update: Update | UpdateAsked, state: RunState, now_ms: int) -> Event | Reply:
         """The fact that a message of this turn becomes, or what its sender hears because it becomes none."""
@@ -59,13 +69,13 @@ class Updates:
         self._new[id] = entry
         return UpdateReceived(id, update.name, update.args, update.reply_to, update.trace, at_ms=now_ms)
 
-    def settle(
-        self, events: Iterable[Event], rejected: Mapping[str, str], state: RunState, moved: Collection[str] = ()
-    ) -> Iterator[Told]:
+    def settle(self, events: Iterable[Event], state: RunState, moved: Collection[str] = ()) -> Iterator[Told]:
         """The turn has made ``events``: sort its mail, and tell whoever waits for what is decided now.
 
         ``moved``: updates that are the next run's, whose senders wait on.
         """
+        if not self._new and not self._waiting:
+            return
         recorded: set[str] = set()
         for event in events:
             if isinstance(event, UpdateReceived | UpdateAccepted):
@@ -74,7 +84,7 @@ class Updates:
                 yield from self._tell(event.message_id, outcome(event))
         for id, entry in self._new.items():
             (self.mail if id in recorded else self.discard).append(entry)
-        for id, reason in rejected.items():
+        for id, reason in self.rejected.items():
             yield from self._tell(id, Reply(message_id=id, error=("", reason), standing=REJECTED))
         if state.closed:
             for id in [id for id in self._waiting if id not in moved]:
