@@ -128,3 +128,38 @@ async def messages_between_instances(env: Environment) -> list[Handle[Any]]:
     assert await sender.result() == ["delivered", "SagaClosed", "SagaNotFound"]
     await env.settle()
     return [sender, open_one, closed]
+
+
+@saga
+class Clerk:
+    """Takes a letter at the second attempt."""
+
+    def __init__(self) -> None:
+        self.got: list[int] = []
+        self.asked = 0
+
+    async def run(self) -> list[int]:
+        await sagas.wait_until(lambda: len(self.got) == 2)
+        return self.got
+
+    @signal
+    def put(self, number: int) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise ValueError("not yet")
+        self.got.append(number)
+
+
+@recorded
+async def dead_letters_redelivered(env: Environment) -> list[Handle[Any]]:
+    handle = await env.client.start(Clerk, id="clerk")
+    await env.settle()
+    await handle.signal("put", 1, message_id="m1")
+    await handle.signal("no_such", message_id="m2")
+    await handle.signal("put", "x", message_id="m3")
+    await env.settle()
+    await handle.redeliver(by="anna")
+    await env.settle()
+    await handle.signal("put", 2)
+    await handle.result()
+    return [handle]
