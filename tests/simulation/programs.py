@@ -19,7 +19,7 @@ from tests.simulation.ledger import Ledger
 Program = list[list[Any]]
 """Operations: ["step", what, failures, seconds], ["undoable", what, failures, seconds], ["refused", what],
 ["sleep", seconds], ["signals", count in all], ["scope", parallel, program], ["try", program],
-["both", program, program], ["child", what, on_parent_close, program]."""
+["both", program, program], ["child", what, on_parent_close, program]; of a whole program, ["anew"]."""
 
 ledger: contextvars.ContextVar[Ledger] = contextvars.ContextVar("ledger")
 
@@ -76,7 +76,10 @@ class Play:
     trail: list[str] = field(default_factory=list)
 
     async def run(self) -> list[str]:
-        await self.play(self.program)
+        parts = self.program.index(["anew"]) if ["anew"] in self.program else len(self.program)
+        await self.play(self.program[:parts])
+        if parts < len(self.program):
+            sagas.continue_as_new(self.program[parts + 1 :], self.heard, [*self.trail, "anew"])
         return self.trail
 
     @signal
@@ -126,7 +129,10 @@ class Play:
 
 def random_program(dice: random.Random) -> Program:
     """A program of up to about twenty operations."""
-    return [*_block(dice, 3, may_fail=True), ["step", "last", 0, 0.0]]
+    program = _block(dice, 3, may_fail=True)
+    while dice.random() < 0.3:
+        program += [["anew"], *_block(dice, 2, may_fail=True)]
+    return [*program, ["step", "last", 0, 0.0]]
 
 
 def signals_in(program: Program) -> int:

@@ -18,6 +18,7 @@ from sagas.engine.envelope import Envelope
 from sagas.engine.executor import InProcessExecutor
 from sagas.engine.host import Host, HostSettings
 from sagas.errors import SagaAlreadyStarted, SagaCancelled, SagaClosed, SagaFailed, StoreUnavailable
+from sagas.kernel.chain import goes_on_in
 from sagas.kernel.events import (
     CompensationCompleted,
     CompensationEnded,
@@ -98,7 +99,8 @@ class Simulation:
         for case in self.cases:
             await self._check(case)
         for id in self._ids():
-            self._check_undos(id, self.history(id))
+            for run_id, history in self._runs(id).items():
+                self._check_undos(id, run_id, history)
         self._check_leftovers()
 
     # --- what clients do
@@ -170,13 +172,21 @@ class Simulation:
         return None if head is None else (decode_head(head), self.history(id)[-6:], id in shard.busy)
 
     def history(self, id: str) -> list[Event]:
-        """The stored history of the one run of ``id``."""
-        run_id = decode_head(self._shard(id).heads[id]).run_id
-        return [event for chunk in self._shard(id).histories[id, run_id] for event in decode_chunk(chunk)]
+        """The stored histories of the one chain of runs of ``id``, one after the other."""
+        return [event for run in self._runs(id).values() for event in run]
+
+    def _runs(self, id: str) -> dict[str, list[Event]]:
+        """By run, in their order."""
+        last = decode_head(self._shard(id).heads[id]).run_id
+        stored = {run: chunks for (of, run), chunks in self._shard(id).histories.items() if of == id}
+        runs = sorted(stored, key=lambda run: (len(run), run))
+        self._hold(f"{id}: runs of one chain", [goes_on_in(run, last) for run in runs], [True] * len(runs))
+        return {run: [event for chunk in stored[run] for event in decode_chunk(chunk)] for run in runs}
 
     async def _check(self, case: Case) -> None:
         history = self.history(case.id)
-        Instance.replay(saga_type_of(Play), history).evict()
+        for run in self._runs(case.id).values():
+            Instance.replay(saga_type_of(Play), run).evict()
         ended = await self._ended(case)
         must = expected(case.program)
         if ended != "cancelled":
@@ -208,9 +218,8 @@ class Simulation:
         for message_id in case.acknowledged:
             self._expect(case, f"times signal {message_id} is recorded", recorded[message_id], 1)
 
-    def _check_undos(self, id: str, history: list[Event]) -> None:
+    def _check_undos(self, id: str, run_id: str, history: list[Event]) -> None:
         """Each undo once, complete before its scope's end; of a done step, after its effect; newest first."""
-        run_id = decode_head(self._shard(id).heads[id]).run_id
         if isinstance(history[-1], RunTerminated):
             return
         done = {event.step for event in history if isinstance(event, StepCompleted)}
