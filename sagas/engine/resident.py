@@ -17,6 +17,7 @@ from sagas.engine.conduct import Conduct
 from sagas.engine.envelope import envelope_of
 from sagas.engine.extent import Extent
 from sagas.engine.family import end_of_child, farewells, is_for_another
+from sagas.engine.fingerprint import fingerprint
 from sagas.engine.heads import head_of, index_changes, notice_of, removal_of
 from sagas.engine.inheritance import Chunks, Inheritance, inherit
 from sagas.engine.message import (
@@ -120,6 +121,14 @@ class Due:
     """A timer or a retry of this instance has fallen due."""
 
 
+@value(frozen=True, slots=True)
+class OtherCode:
+    """It was parked by code that this host does not have."""
+
+
+OTHER_CODE = OtherCode()
+
+
 @value(frozen=True, slots=True, kw_only=True)
 class Relayed:
     """What the target's door said of a message that the run had sent; ``entry`` is its place in the outbox.
@@ -135,7 +144,7 @@ class Relayed:
     met: str = ""
 
 
-Input = MailInput | StepReport | Heartbeat | Due | Relayed | Unplaced
+Input = MailInput | StepReport | Heartbeat | Due | OtherCode | Relayed | Unplaced
 _ANSWERS = (MessageDelivered, MessageRefused, ChildStarted, ChildRefused)
 
 
@@ -246,6 +255,7 @@ class Resident:
         self._updates.load(self._state)
         if self.closed:
             return
+        self._try_other_code()
         for step, open_step in self._state.steps.items():
             self.attempts.setdefault(step, Attempt(scheduled_ms=open_step.at_ms))
 
@@ -346,6 +356,8 @@ class Resident:
                     self._on_mail(each, now_ms)
             elif isinstance(each, Due):
                 retried |= self._on_due(now_ms)
+            elif isinstance(each, OtherCode):
+                self._facts.append(Resumed("a host with other code", at_ms=now_ms))
             elif isinstance(each, Relayed):
                 self._on_relayed(each, now_ms)
             elif isinstance(each, Unplaced):
@@ -545,8 +557,21 @@ class Resident:
         self._conduct.forgive(self.id)
         self.inputs.append(Due())
 
+    def _code(self) -> str:
+        """What this host would run it with, "" when it does not know."""
+        started = self._state.started
+        saga_type = None if started is None else self._registry.saga(started.type)
+        return "" if saga_type is None else fingerprint(saga_type)
+
+    def _try_other_code(self) -> None:
+        """Code made it park: an owner with other code tries once; if it parks again, that is by this code."""
+        state = self._state
+        code = self._code() if state.parked and state.parked_by and not state.paused else ""
+        if code and code != state.parked_by:
+            self.inputs.append(OTHER_CODE)
+
     def _park(self, reason: str, now_ms: int) -> Parked:
-        parked = Parked(reason, at_ms=now_ms)
+        parked = Parked(reason, self._code(), at_ms=now_ms)
         self._state.evolve(parked)
         self._notice = True
         return parked
@@ -918,9 +943,9 @@ class Resident:
         return None if kept_ms is None else now_ms + kept_ms
 
     def _needs_an_owner(self) -> bool:
-        """Whether a new owner of the shard must look at it: steps are in flight, or only code is missing."""
+        """Whether a new owner must look at it: steps are in flight, code is missing, or other code may mend it."""
         if self._state.closed or self._state.parked:
-            return False
+            return not self._state.closed and self._state.parked_by != ""
         in_flight = any(attempt.next_ms == 0 for attempt in self.attempts.values())
         return in_flight or ((self._blocked != "" or self._unapplied) and not self._state.paused)
 

@@ -96,6 +96,7 @@ class RunState:
     status: Status = Status.RUNNING
     compensation: Compensation = Compensation.NONE
     parked: str = ""
+    parked_by: str = ""  # the code to blame, "" when it is something else
     paused: bool = False
     closing: Event | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -330,7 +331,7 @@ def _cancel_requested(state: RunState, event: CancelRequested) -> None:
 
 def _parked(state: RunState, event: Parked) -> None:
     state.overgrown += event.reason.startswith(OVERGROWN)
-    state.parked = event.reason
+    state.parked, state.parked_by = event.reason, event.code
     state.rested = state.held
 
 

@@ -559,3 +559,42 @@ def test_a_type_the_host_does_not_know_waits_for_code(valkey_url: str) -> None:
         assert await world.client.get("c").result() == [0, 1, 2]
 
     world.run(scenario)
+
+
+def test_an_owner_with_other_code_tries_a_parked_instance_once(durable: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = ["v1"]
+    monkeypatch.setattr("sagas.engine.resident.fingerprint", lambda _saga_type: code[0])
+
+    @saga
+    async def flow() -> str:
+        await note("before")
+        if broken[0]:
+            raise NameError("bug")
+        return "done"
+
+    async def opened_with(version: str) -> sagas.Handle[str]:
+        code[0] = version
+        await durable.reopen(flow, note)
+        return durable.client.get("f")
+
+    async def scenario() -> None:
+        await durable.until_parked(await durable.client.start(flow, id="f"))
+        broken[0] = False
+        handle = await opened_with("v1")  # code has not changed: nobody may believe that it was mended
+        with pytest.raises(sagas.SagaParked, match="bug"):
+            await handle.result()
+        broken[0] = True
+        handle = await opened_with("v2")
+        while len(parks := [e for e in await handle.history() if type(e).__name__ == "Parked"]) < 2:
+            await asyncio.sleep(0.01)
+        assert [each.code for each in parks] == ["v1", "v2"]
+        broken[0] = False
+        handle = await opened_with("v2")
+        with pytest.raises(sagas.SagaParked, match="bug"):
+            await handle.result()
+        handle = await opened_with("v3")
+        while (await handle.describe()).parked:
+            await asyncio.sleep(0.01)
+        assert await handle.result() == "done"
+
+    durable.run(scenario)

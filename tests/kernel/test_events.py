@@ -30,7 +30,7 @@ GOLDEN: dict[int, tuple[str, tuple[str, ...]]] = {
     6: ("RunTimedOut", ("reason",)),
     7: ("RunTerminated", ("reason", "message_id", "successor")),
     8: ("CancelRequested", ("reason", "message_id")),
-    9: ("Parked", ("reason",)),
+    9: ("Parked", ("reason", "code")),
     10: ("Resumed", ("by", "message_id")),
     11: ("Paused", ("by", "message_id")),
     12: ("RunContinued", ("args", "next_run")),

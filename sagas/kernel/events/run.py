@@ -102,9 +102,13 @@ class CancelRequested(Fact):
 @tagged(9)
 @value(frozen=True, slots=True)
 class Parked(Fact):
-    """The run stands still until somebody acts: what it was about to do is discarded, its facts are kept."""
+    """The run stands still until somebody acts: what it was about to do is discarded, its facts are kept.
+
+    ``code``: the code that could not go on, when the code is to blame; an owner with other code tries by itself.
+    """
 
     reason: str
+    code: str = ""
 
 
 @tagged(10)
