@@ -54,7 +54,7 @@ class SubscriptionResult:
         return len(self.receipts)
 
 
-@saga
+@saga(retention=3650)  # accounts are kept for ten years
 @dataclass
 class Subscription:
     """Started when somebody signs up; lives as long as the subscription."""
