@@ -173,7 +173,7 @@ class Simulation:
 
     def history(self, id: str) -> list[Event]:
         """The stored histories of the one chain of runs of ``id``, one after the other."""
-        return [event for run in self._runs(id).values() for event in run]
+        return [event for each in self._runs(id).values() for event in each]
 
     def _runs(self, id: str) -> dict[str, list[Event]]:
         """By run, in their order."""
@@ -185,8 +185,8 @@ class Simulation:
 
     async def _check(self, case: Case) -> None:
         history = self.history(case.id)
-        for run in self._runs(case.id).values():
-            Instance.replay(saga_type_of(Play), run).evict()
+        for each in self._runs(case.id).values():
+            Instance.replay(saga_type_of(Play), each).evict()
         ended = await self._ended(case)
         must = expected(case.program)
         if ended != "cancelled":
