@@ -75,7 +75,7 @@ class FineResult:
         return self.paid_cents >= self.owed_cents
 
 
-@saga(retention=3650)  # files are kept for ten years
+@saga(retention=None)  # an authority keeps its files for ever
 @dataclass
 class Fine:
     """Started when a fine is created; everything else that happens to it arrives as a signal."""
