@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from compensations import Compensation, Outcome
@@ -101,6 +102,9 @@ from sagas.limits import RETENTION_DAYS
 from sagas.store.head import decode_head, encode_head
 from sagas.store.port import Head, Loaded, Removal, Transition
 from sagas.value import value
+
+MOST_NAMED = 20
+"""Of the children and the messages that an instance waits for, its head names the oldest: it is read all the time."""
 
 CODE = "code"
 """The kind of wait of an instance whose saga type, or the codec of whose payloads, this host does not know."""
@@ -979,8 +983,9 @@ class Resident:
             ("step", standing(step.activity, self.attempts.get(number)), step.at_ms)
             for number, step in state.steps.items()
         ]
-        waits += [("delivery", m.target, m.at_ms) for m in state.messages.values() if isinstance(m, MessageSent)]
-        waits += [("child", child.id, child.at_ms) for child in state.children.values()]
+        sent = (message for message in state.messages.values() if isinstance(message, MessageSent))
+        waits += [("delivery", message.target, message.at_ms) for message in islice(sent, MOST_NAMED)]
+        waits += [("child", child.id, child.at_ms) for child in islice(state.children.values(), MOST_NAMED)]
         waits += [("callback", f"number {number}", opened.at_ms) for number, opened in state.callbacks.items()]
         due = state.next_wake_ms
         if due is not None:
