@@ -62,7 +62,10 @@ class Cluster:
         _answer(self._supervisor.scale.remote(_count("hosts", hosts), wanted))
 
     def hosts(self) -> list[dict[str, Any]]:
-        """Each host: ``slot``, ``pid``, ``shards`` it owns now. One that has just died has the pid None."""
+        """Each host: ``slot``, ``pid``, ``shards`` it owns now. One that has just died has the pid None.
+
+        ``dedicated``: its instances that have a process of their own now, and the pids of those.
+        """
         found: list[dict[str, Any]] = _answer(self._supervisor.describe.remote("host"))
         return found
 

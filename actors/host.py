@@ -15,6 +15,7 @@ from actors.acks import Acks
 from actors.executor import PoolExecutor
 from actors.garbage import collect_less_often
 from actors.names import host_name, ray_namespace
+from actors.seats import RayPlacement
 from actors.settings import ClusterSettings
 from actors.tasks import TaskExecutor
 from sagas.connection import open_store
@@ -42,6 +43,7 @@ class HostActor:
         self._process = uuid.uuid4().hex
         self._acks: dict[str, Acks] = {}
         self._owner = ""
+        self._placement = RayPlacement(settings)
         self._store: Store | None = None
         self._host: Host | None = None
         self._executor: RoutingExecutor | None = None
@@ -104,6 +106,7 @@ class HostActor:
             ),
             open_store=again,
             exporter=exporter_from_environment(),
+            placement=self._placement,
         )
         local = InProcessExecutor(AttemptRunner(registry, clock), host.deliver, host.heard)
         pool = PoolExecutor(host_name(self._slot), ray_namespace(settings.namespace), host)
@@ -165,8 +168,9 @@ class HostActor:
         self._ended.set()
 
     async def describe(self) -> dict[str, Any]:
-        """Slot, process id, and the shards it owns now."""
-        return {"slot": self._slot, "pid": os.getpid(), "shards": [] if self._host is None else self._host.shards}
+        """Slot, process id, the shards it owns now, and the processes of its dedicated instances."""
+        shards = [] if self._host is None else self._host.shards
+        return {"slot": self._slot, "pid": os.getpid(), "shards": shards, "dedicated": self._placement.described()}
 
 
 async def _bury(store: Store, owner: str) -> None:

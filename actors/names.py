@@ -30,10 +30,15 @@ def task_name(run_id: str, step: int, attempt: int) -> str:
     return f"task-{run_id}-{step}-{attempt}"
 
 
+def saga_name(id: str) -> str:
+    """Of the process that a dedicated instance has for itself."""
+    return f"saga-{id}"
+
+
 def parse(name: str) -> tuple[str, str, int]:
     """(kind, queue, slot) of the actor of this name: ``("host", "", 0)``, ``("worker", "default", 0)``, ...
 
-    One that nobody looks after (of a task) has its kind alone.
+    One that nobody looks after (of a task, of a saga) has its kind alone.
     """
     kind, _, rest = name.partition("-")
     match kind:

@@ -15,7 +15,8 @@ from sagas.workers import DEFAULT, Workers
 class ClusterSettings:
     """``modules`` are dotted names; each actor imports them itself. ``queues``: their workers, by name.
 
-    How many workers a queue has changes as long as the cluster runs; that number is where it began.
+    ``dedicated``: instances that have a process of their own at once, a host; the next one takes the place of one that
+    sleeps. How many workers a queue has changes as long as the cluster runs; that number is where it began.
     """
 
     url: str
@@ -24,6 +25,7 @@ class ClusterSettings:
     lease_ms: int = 4000
     queues: Mapping[str, Workers] = field(default_factory=lambda: {DEFAULT: Workers()})
     runtime_env: dict[str, Any] | None = None
+    dedicated: int = 64
 
     def differences(self, other: ClusterSettings) -> list[str]:
         """What ``other`` has otherwise, for a message; the order in which modules and queues are named is nothing."""

@@ -284,7 +284,7 @@ class SupervisorActor:
         return list(await asyncio.gather(*(self._described(child) for child in children)))
 
     async def _described(self, child: _Child) -> dict[str, Any]:
-        described: dict[str, Any] = {"slot": child.slot, "shards": [], "pid": None}
+        described: dict[str, Any] = {"slot": child.slot, "shards": [], "dedicated": {}, "pid": None}
         if child.kind == "worker":
             waits_for = dict(child.asks) if child.waits else None
             described = {

@@ -12,7 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar
 
-from sagas.engine.resident import Resident, Turn
+from sagas.engine.placement import Held
+from sagas.engine.resident import Turn
 from sagas.engine.shard import Shard
 from sagas.engine.tail import Tail, under, written_again
 from sagas.errors import StoreUnavailable
@@ -28,7 +29,7 @@ _NAMED = 200  # ids in one line of the log
 _BACK_OFF_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 T = TypeVar("T")
-Written = list[tuple[Resident, Turn]]
+Written = list[tuple[Held, Turn]]
 
 
 class Owner(Protocol):

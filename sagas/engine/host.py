@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sagas.engine import guard
+from sagas.engine.apart import Apart
 from sagas.engine.clock import Clock
 from sagas.engine.conduct import Conduct
 from sagas.engine.executor import Executor
@@ -24,11 +25,13 @@ from sagas.engine.inheritance import decode_prefix
 from sagas.engine.leases import Leases
 from sagas.engine.loading import DEFECT, Loading
 from sagas.engine.message import Reply, Reported, Start, decode_message
+from sagas.engine.placement import Held, Placement, Seated
 from sagas.engine.relay import Relay
 from sagas.engine.renewal import OpenStore, RenewalThread
 from sagas.engine.resident import Due, Effects, Input, MailInput, Relayed, Resident, Turn
 from sagas.engine.retention import Retention
-from sagas.engine.shard import Shard, refuse_reports
+from sagas.engine.seating import Seating
+from sagas.engine.shard import Shard, refuse_reports, settle_reports
 from sagas.engine.slots import open_slots
 from sagas.engine.steps import Heartbeat, StepKey, StepReport, StepTask, Unplaced, decode_report
 from sagas.engine.sweeper import Sweeper
@@ -36,9 +39,10 @@ from sagas.engine.watchdog import Watchdog
 from sagas.errors import HistoryError, StoreUnavailable
 from sagas.kernel.breaking import BrokenOff
 from sagas.kernel.registry import Registry
+from sagas.kernel.saga import DEDICATED, SagaType
 from sagas.store.keys import shard_of
 from sagas.store.mailbox import place_of
-from sagas.store.port import Claim, Mail, Store
+from sagas.store.port import Claim, Loaded, Mail, Store
 
 log = logging.getLogger("sagas.engine")
 
@@ -55,6 +59,9 @@ class HostSettings:
 
     ``activation_limit_s``: how long saga code may keep the loop until it is broken off; None: for ever. ``slots``: the
     folder by which hosts on this machine know what a dead one ran; None: nobody does.
+
+    Of instances with a process of their own: that ends after ``seat_idle_s`` without a turn, and is ended when it does
+    not answer within ``seat_turn_s``.
     """
 
     owner: str
@@ -65,6 +72,8 @@ class HostSettings:
     sweep_s: float = 30.0
     activation_limit_s: float | None = 2.0
     slots: Path | None = None
+    seat_idle_s: float = 60.0
+    seat_turn_s: float = 120.0
 
 
 class Host:
@@ -80,10 +89,12 @@ class Host:
         *,
         open_store: OpenStore | None = None,
         exporter: Exporter | None = None,
+        placement: Placement | None = None,
     ) -> None:
         """``open_store``: how a thread connects that renews the leases; without it the host's own loop renews them.
 
-        ``exporter``: where durable turns go, each at least once whatever dies.
+        ``exporter``: where durable turns go, each at least once whatever dies. ``placement``: where dedicated instances
+        get their processes; without it their code runs here, as all does.
         """
         guard.install()
         self.registry = registry
@@ -104,11 +115,12 @@ class Host:
         self._timer_wanted = asyncio.Event()
         self._mail_wanted = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._seating = None if placement is None else self._seating_on(placement)
         self._loading = Loading(store, clock, self, self._shards, self._in_flight, self._resident)
         self._exporter = exporter
         self._exporting = None if exporter is None else Exporting(exporter, store, self._shards, self._want_flush)
         self._hearing = Hearing(clock, self._keep_heartbeats)
-        self._relay = Relay(store, self._shards, self._feed, self._run_errand, self._check_quiet)
+        self._relay = Relay(store, self._shards, self.feed, self.run_errand, self._check_quiet)
         self._flush = Flush(store, self, self._is_stopping)
         limit_s = settings.activation_limit_s
         self._watchdog = None if limit_s is None else Watchdog(limit_s)
@@ -123,6 +135,10 @@ class Host:
             self._renewal = RenewalThread(open_store, settings.owner, ttl_ms, self.claims, holder.not_renewed)
         self._retention = Retention(store, clock, self._shards, self._resident, self._flush.want)
         self._sweeper = Sweeper(store, clock, self._shards.__contains__, self._wake, settings.sweep_s)
+
+    def _seating_on(self, placement: Placement) -> Seating:
+        idle_s, turn_s = self._settings.seat_idle_s, self._settings.seat_turn_s
+        return Seating(placement, self._clock, self._shards, self, idle_s=idle_s, turn_s=turn_s)
 
     # --- life
 
@@ -193,6 +209,8 @@ class Host:
         for shard in self._shards.values():
             shard.forget()
         self._shards.clear()
+        if self._seating is not None:
+            self._seating.close()
         self._quiet.set()  # nobody waits for a host that has ended
 
     def _is_stopping(self) -> bool:
@@ -279,6 +297,8 @@ class Host:
     def _forget(self, shard: Shard) -> None:
         """Its steps in flight are the next owner's too: it asks for them, also if that is this host again."""
         shard.forget()
+        if self._seating is not None:
+            self._seating.forget(shard.number)
         self._relay.forget(shard)
         for key in [key for key in self._in_flight if shard_of(key.id) == shard.number]:
             del self._in_flight[key]
@@ -324,7 +344,7 @@ class Host:
                 each = _mail_input(mail)
                 if each.report is not None:
                     self._ended(each.report)
-                self._feed(shard, mail.id, each)
+                self.feed(shard, mail.id, each)
             except HistoryError as error:
                 log.warning("mail %s for %r stays in the mailbox: %s", mail.entry, mail.id, error)
         return new
@@ -335,7 +355,7 @@ class Host:
             self._ended(report)
             shard = self._owned(report.id)
             if shard is not None:
-                self._feed(shard, report.id, report)
+                self.feed(shard, report.id, report)
             else:
                 refuse_reports((report,))
         self._check_quiet()
@@ -349,7 +369,7 @@ class Host:
         for each in heartbeats:
             shard = self._owned(each.id)
             if shard is not None and self._in_flight.get(each.key) == each.attempt:
-                self._feed(shard, each.id, each)
+                self.feed(shard, each.id, each)
 
     def epoch(self, id: str) -> int | None:
         """By which epoch it owns the instance's shard; None when it does not."""
@@ -370,7 +390,7 @@ class Host:
         for task in tasks:
             shard = self._owned(task.id)
             if shard is not None and self.awaits(task):
-                self._feed(shard, task.id, Unplaced(task.key, task.attempt, why))
+                self.feed(shard, task.id, Unplaced(task.key, task.attempt, why))
 
     def _ended(self, report: StepReport) -> None:
         key = report.key
@@ -379,7 +399,8 @@ class Host:
             del self._in_flight[key]
             self._here.discard(key)
 
-    def _feed(self, shard: Shard, id: str, each: Input) -> None:
+    def feed(self, shard: Shard, id: str, each: Input) -> None:
+        """Let the instance have this, as soon as it is in memory."""
         resident = shard.residents.get(id)
         if resident is not None and resident.dropped and resident.unreadable:
             self._refuse(shard, (each,))  # a defect: its mail waits in the mailbox for a host without it
@@ -396,7 +417,7 @@ class Host:
         """The sweeper found it standing still: look at its timers and its steps again."""
         shard = self._owned(id)
         if shard is not None:
-            self._feed(shard, id, Due())
+            self.feed(shard, id, Due())
 
     @property
     def violations(self) -> int:
@@ -411,7 +432,7 @@ class Host:
 
     async def _load_loop(self) -> None:
         assert self._executor is not None, "set by start"
-        await self._loading.run(self._executor, self._is_stopping, self._run_errand)
+        await self._loading.run(self._executor, self._is_stopping, self.run_errand)
 
     async def _export_loop(self) -> None:
         assert self._exporting is not None, "else there is no such loop"
@@ -427,8 +448,9 @@ class Host:
         await self._relay.run(self._is_stopping)
 
     def _resident(self, id: str) -> Resident:
+        apart = None if self._seating is None else Apart(is_dedicated)
         if self._exporter is None:
-            return Resident(id, self.registry, conduct=self._conduct)
+            return Resident(id, self.registry, conduct=self._conduct, apart=apart)
         exporter = self._exporter
         return Resident(
             id,
@@ -436,11 +458,24 @@ class Host:
             traceparent=exporter.traceparent,
             message_traceparent=exporter.message_traceparent,
             conduct=self._conduct,
+            apart=apart,
         )
 
-    def loaded(self, shard: Shard, resident: Resident) -> None:
+    def loaded(self, shard: Shard, resident: Resident, loaded: Loaded) -> None:
+        """What it was read from may have to go to a process of its own first."""
+        if self._seating is None or not self._seating.take(shard, resident, loaded):
+            self.put(shard, resident)
+
+    def put(self, shard: Shard, held: Held) -> None:
         """It is in memory, with what waited for it."""
-        self._make_dirty(shard, resident.id)
+        # What waited comes before what the load takes for lost: a report that has just come settles its attempt.
+        held.inputs[:0] = shard.waiting.pop(held.id)
+        shard.residents[held.id] = held
+        self._make_dirty(shard, held.id)
+
+    def reload(self, shard: Shard, id: str) -> None:
+        """It was dropped from memory, and something waits for it."""
+        self._want_load(shard, id)
 
     # --- turns
 
@@ -478,25 +513,43 @@ class Host:
         self._flush.want()
         self._check_quiet()
 
-    def _turn_one(self, shard: Shard, resident: Resident, now_ms: int) -> None:
+    def _turn_one(self, shard: Shard, resident: Held, now_ms: int) -> None:
         shard.residents.move_to_end(resident.id)
+        if isinstance(resident, Seated):
+            assert self._seating is not None, "who else has seated it"
+            self._seating.turn(shard, resident, run=not self._draining)
+            return
         inputs = tuple(resident.inputs)
         try:
             turn = resident.turn(now_ms, run=not self._draining)
         except (Exception, BrokenOff):
             # A defect of ours, not of the saga: its mail stays in the mailbox, and nobody else waits for it.
             log.exception("instance %r cannot be run on this host", resident.id)
-            resident.unreadable, resident.dropped = DEFECT, True
-            self._refuse(shard, inputs)
+            self.defective(shard, resident, inputs)
             return
-        self._refuse(shard, turn.refused)
-        turn.read_upto = shard.read_upto
-        resident.dropped = turn.drop
-        for each in filter(None, (turn, turn.following)):
-            resident.in_commit += 1
-            shard.turns.append((resident, each))
+        self._made(shard, resident, turn, shard.read_upto)
         if resident.inputs and not turn.drop:
             self._make_dirty(shard, resident.id)
+        if self._seating is not None and _is_apart(resident) and not self._draining:
+            self._seating.recorded(shard, resident)
+
+    def defective(self, shard: Shard, held: Held, inputs: Sequence[Input]) -> None:
+        """Its mail stays in the mailbox for a host without the defect."""
+        held.unreadable, held.dropped = DEFECT, True
+        self._refuse(shard, inputs)
+
+    def made(self, shard: Shard, held: Held, turn: Turn, read_upto: str) -> None:
+        """A turn was made elsewhere."""
+        self._made(shard, held, turn, read_upto)
+        self._flush.want()
+
+    def _made(self, shard: Shard, held: Held, turn: Turn, read_upto: str) -> None:
+        self._refuse(shard, turn.refused)
+        turn.read_upto = read_upto
+        held.dropped = turn.drop
+        for each in filter(None, (turn, turn.following)):
+            held.in_commit += 1
+            shard.turns.append((held, each))
 
     def _refuse(self, shard: Shard, inputs: Sequence[Input]) -> None:
         """Nothing can be made of these here: nobody may wait for that."""
@@ -512,10 +565,7 @@ class Host:
 
     def release(self, shard: Shard, written: Written) -> None:
         """The turns are durable: do what they wanted done."""
-        for _, turn in written:
-            for each in turn.inputs:
-                if isinstance(each, StepReport) and each.receipt is not None:
-                    each.receipt.settled()
+        settle_reports(each for _, turn in written for each in turn.inputs)
         if self._exporting is not None:
             self._exporting.committed(shard, [turn for _, turn in written])
         if self._shards.get(shard.number) is not shard:
@@ -542,10 +592,15 @@ class Host:
         self._do(effects)
         shard.passivate(self._settings.residents)
 
-    def _go_on(self, shard: Shard, resident: Resident, turn: Turn) -> None:
+    def _go_on(self, shard: Shard, resident: Held, turn: Turn) -> None:
         if turn.drop:
             self._drop(shard, resident)
-        elif turn.begins and shard.residents.get(resident.id) is resident:
+            return
+        wanted = turn.begins
+        if isinstance(resident, Seated):
+            assert self._seating is not None, "who else has seated it"
+            wanted |= self._seating.committed(shard, resident)
+        if wanted and shard.residents.get(resident.id) is resident:
             self._make_dirty(shard, resident.id)
 
     def _do(self, effects: Effects) -> None:
@@ -557,7 +612,7 @@ class Host:
         if effects.cancel:
             self._executor.cancel(effects.cancel)
         for channel, reply in effects.replies:
-            self._run_errand(self._reply(channel, reply))
+            self.run_errand(self._reply(channel, reply))
 
     def written_again(self, shard: Shard) -> None:
         """The store had lost messages and timers of it: whoever looked meanwhile must look again."""
@@ -583,7 +638,7 @@ class Host:
         for id in ids:
             dropped = shard.residents.pop(id, None)
             if dropped is not None:
-                shard.waiting.setdefault(id, []).extend(dropped.inputs)
+                shard.waiting.setdefault(id, []).extend(_untaken(dropped))
                 dropped.evict()
             shard.dirty.pop(id, None)
         try:
@@ -594,17 +649,17 @@ class Host:
             self._want_load(shard, id)
         self._flush.want()
 
-    def _undo_turn(self, shard: Shard, resident: Resident, inputs: Iterable[Input]) -> None:
+    def _undo_turn(self, shard: Shard, resident: Held, inputs: Iterable[Input]) -> None:
         resident.dropped = True
         shard.waiting.setdefault(resident.id, []).extend(inputs)
 
-    def _drop(self, shard: Shard, resident: Resident) -> None:
+    def _drop(self, shard: Shard, resident: Held) -> None:
         """It parked, or recorded facts its coroutines have not seen: the next input loads it anew."""
         if shard.residents.get(resident.id) is resident:
             del shard.residents[resident.id]
             resident.evict()
-            if resident.inputs:
-                shard.waiting.setdefault(resident.id, [])[:0] = resident.inputs
+            if inputs := _untaken(resident):
+                shard.waiting.setdefault(resident.id, [])[:0] = inputs
             if resident.id in shard.waiting:
                 self._want_load(shard, resident.id)
 
@@ -644,7 +699,7 @@ class Host:
             for id, _ in due:
                 if id not in shard.due_in_hand:
                     shard.due_in_hand.add(id)
-                    self._feed(shard, id, Due())
+                    self.feed(shard, id, Due())
         self._check_quiet()
 
     # --- errands and rest
@@ -652,7 +707,7 @@ class Host:
     async def _reply(self, channel: str, reply: Reply) -> None:
         await self._store.publish(channel, reply.encode())
 
-    def _run_errand(self, work: Coroutine[Any, Any, None]) -> None:
+    def run_errand(self, work: Coroutine[Any, Any, None]) -> None:
         """Best effort, in the background: whoever misses it asks again."""
         errand = asyncio.get_running_loop().create_task(work)
         self._errands.add(errand)
@@ -702,6 +757,23 @@ class Host:
             except TimeoutError:
                 if self._still() and self._in_flight == open_steps and not await self.read_mail(0):
                     return
+
+
+def is_dedicated(saga_type: SagaType) -> bool:
+    """Whether its instances have processes of their own."""
+    return saga_type.placement == DEDICATED
+
+
+def _is_apart(resident: Resident) -> bool:
+    """Whether the code of its last run does not run here."""
+    return resident.apart is not None and resident.apart.type is not None
+
+
+def _untaken(held: Held) -> list[Input]:
+    """What it was given and has not taken in."""
+    if isinstance(held, Seated):
+        return held.untaken()
+    return [*held.inputs, Due()] if held.moves else held.inputs
 
 
 def _mail_input(mail: Mail) -> MailInput:

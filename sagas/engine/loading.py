@@ -30,8 +30,8 @@ _AGAIN_S = 0.2
 class Owner(Protocol):
     """What loading needs of the host."""
 
-    def loaded(self, shard: Shard, resident: Resident) -> None:
-        """It is in memory: its inputs may have their turn."""
+    def loaded(self, shard: Shard, resident: Resident, loaded: Loaded) -> None:
+        """It is ready to be put into memory."""
         ...
 
     async def read_mail(self, block_ms: int) -> int: ...
@@ -43,6 +43,7 @@ class _Adopting(NamedTuple):
     shard: Shard
     resident: Resident
     tasks: list[StepTask]
+    loaded: Loaded
 
 
 class Loading:
@@ -114,9 +115,9 @@ class Loading:
                 # A report may come in at any time from now on, and it is no stray one.
                 self._in_flight.update((task.key, task.attempt) for task in tasks)
                 shard.adopting.add(id)
-                adopting.append(_Adopting(shard, resident, tasks))
+                adopting.append(_Adopting(shard, resident, tasks, loaded))
             else:
-                self._finish(shard, resident)
+                self._owner.loaded(shard, resident, loaded)
         return adopting
 
     def _resident(self, id: str, loaded: Loaded) -> Resident:
@@ -135,7 +136,7 @@ class Loading:
             log.exception("%d instances could not ask for their attempts; they are made again", len(adopting))
             known = set()
         await self.read_all_mail(stopped)
-        for shard, resident, tasks in adopting:
+        for shard, resident, tasks, loaded in adopting:
             if self._shards.get(shard.number) is not shard:
                 continue
             shard.adopting.discard(resident.id)
@@ -145,7 +146,7 @@ class Loading:
                     del self._in_flight[task.key]
                     resident.lose(task.step, self._clock.now_ms())
             executor.cancel([t.key for t in tasks if t.key in known and resident.gave_up(t.step)])
-            self._finish(shard, resident)
+            self._owner.loaded(shard, resident, loaded)
 
     async def read_all_mail(self, stopped: Callable[[], bool]) -> None:
         """Returns when everything that was in the mailboxes at the call has been read."""
@@ -157,12 +158,6 @@ class Loading:
             except StoreUnavailable as error:
                 log.warning("the mailbox cannot be read: %s", error)
                 await asyncio.sleep(_AGAIN_S)
-
-    def _finish(self, shard: Shard, resident: Resident) -> None:
-        # What waited comes before what the load takes for lost: a report that has just come settles its attempt.
-        resident.inputs[:0] = shard.waiting.pop(resident.id)
-        shard.residents[resident.id] = resident
-        self._owner.loaded(shard, resident)
 
     async def _fetch(self, ids: list[str]) -> list[tuple[str, Loaded]]:
         try:

@@ -10,9 +10,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from compensations import Compensation, Outcome
+from sagas.engine.apart import Apart
 from sagas.engine.callbacks import fact_of_answer
 from sagas.engine.conduct import Conduct
 from sagas.engine.envelope import envelope_of
@@ -96,6 +97,7 @@ from sagas.kernel.instance import Activation, Instance
 from sagas.kernel.known import known_before
 from sagas.kernel.registry import Registry
 from sagas.kernel.reserved import DEADLINE
+from sagas.kernel.resources import shown
 from sagas.kernel.saga import SagaType
 from sagas.kernel.state import OpenStep, RunState
 from sagas.limits import RETENTION_DAYS
@@ -148,7 +150,14 @@ class Relayed:
     met: str = ""
 
 
-Input = MailInput | StepReport | Heartbeat | Due | OtherCode | Relayed | Unplaced
+@value(frozen=True, slots=True)
+class Stranded:
+    """Its code has brought several processes of its own down, or they hung: it parks for ``why``."""
+
+    why: str
+
+
+Input = MailInput | StepReport | Heartbeat | Due | OtherCode | Relayed | Unplaced | Stranded
 _ANSWERS = (MessageDelivered, MessageRefused, ChildStarted, ChildRefused)
 
 
@@ -200,6 +209,14 @@ def untraced_message(_run: RunStarted, _episode: int, _number: int) -> str:
     return ""
 
 
+class _Lent(NamedTuple):
+    """What its host gives each resident: dice, and who names spans."""
+
+    draw: Callable[[], float]
+    traceparent: Traceparent
+    message_traceparent: MessageTraceparent
+
+
 class Resident:
     """One instance in memory."""
 
@@ -211,6 +228,8 @@ class Resident:
         traceparent: Traceparent = untraced,
         message_traceparent: MessageTraceparent = untraced_message,
         conduct: Conduct | None = None,
+        *,
+        apart: Apart | None = None,
     ) -> None:
         self.id = id
         self.inputs: list[Input] = []
@@ -218,11 +237,11 @@ class Resident:
         self.attempts: dict[int, Attempt] = {}
         self.in_commit = 0  # transitions handed to the flush and not acknowledged yet
         self._registry = registry
-        self._draw = draw
-        self._traceparents = (traceparent, message_traceparent)
+        self._lent = _Lent(draw, traceparent, message_traceparent)
         self._conduct = conduct or Conduct()
         self._sentence = self._conduct.sentence(id)  # why its code must not run at all
         self._broken = ""  # why its replay was broken off
+        self.apart = apart  # None: all code runs here
         self._state = RunState()
         self._instance: Instance | None = None
         self._known: Instance | None = None  # as it stood before code and history parted: for queries alone
@@ -290,6 +309,8 @@ class Resident:
         if saga_type is None:
             self._blocked = _no_code(started.type)
             return
+        if not self._state.closed and self._runs_apart(saga_type):
+            return
         if self._sentence:
             return
         self._conduct.begins(self.id)
@@ -313,6 +334,29 @@ class Resident:
             if each is not None:
                 each.evict()
         self._instance = self._known = None
+
+    def _runs_apart(self, saga_type: SagaType | None) -> bool:
+        """Whether the code of its run does not run here: then it is as if nobody here knew it."""
+        if self.apart is None or not self.apart.takes(saga_type) or saga_type is None:
+            return False
+        asks = shown(saga_type.ray or {})
+        self._blocked = f"the code of {saga_type.name!r} waits for a process of its own ({asks})"
+        return True
+
+    @property
+    def moves(self) -> bool:
+        """Whether its process is up: it is to be dropped, and loaded there."""
+        return self.apart is not None and self.apart.moves
+
+    @property
+    def placed(self) -> SagaType | None:
+        """The type of its run, when the code of that does not run here."""
+        return None if self.closed or self.apart is None else self.apart.type
+
+    @property
+    def held(self) -> bool:
+        """Whether its code may not run now: it is parked, or paused."""
+        return self._state.still
 
     @property
     def closed(self) -> bool:
@@ -351,7 +395,6 @@ class Resident:
             if isinstance(each, MailInput):
                 if isinstance(each.message, Query):
                     queries.append(each)
-                    self._discard.append(each.entry)
                 elif each.report is not None:
                     # Its entry goes with the commit of what it leads to, if it leads to anything.
                     self._discard.append(each.entry)
@@ -364,8 +407,8 @@ class Resident:
                 self._facts.append(Resumed("a host with other code", at_ms=now_ms))
             elif isinstance(each, Relayed):
                 self._on_relayed(each, now_ms)
-            elif isinstance(each, Unplaced):
-                retried |= self._on_unplaced(each)
+            elif isinstance(each, Unplaced | Stranded):
+                retried |= self._on_hindrance(each, now_ms)
             elif isinstance(each, Heartbeat):
                 retried |= self._on_heartbeat(each)
             else:
@@ -376,9 +419,8 @@ class Resident:
         events, drop = self._advance(now_ms, run)
         follow = self._close(now_ms) if events and self._state.closed else []
         self._settle_updates(events, follow)
-        for query in queries:
-            self._answer(query.message)  # type: ignore[arg-type]
-        drop = drop or (self._instance is not None and self._instance.spoiled)
+        self._answer_or_keep(queries)
+        drop = drop or self.moves or (self._instance is not None and self._instance.spoiled)
         transition = self._transition(events, now_ms, bool(follow)) if events or retried or self._mail else None
         return Turn(
             transition=transition,
@@ -396,7 +438,7 @@ class Resident:
 
     def _close(self, now_ms: int) -> list[Event]:
         """Whoever waits for the run's end is told of it; returns what the run that follows begins with."""
-        follow = succession(self._state, self._instance, now_ms, self._draw)
+        follow = succession(self._state, self._instance, now_ms, self._lent.draw)
         self._outbox += [each.encode() for each in farewells(self._state, goes_on=bool(follow))]
         return follow
 
@@ -491,14 +533,14 @@ class Resident:
         """Run the saga's code over the new facts; returns the events to write, and whether to drop the instance."""
         facts, state = self._facts, self._state
         unapplied = self._instance is not None and self._instance.has_unapplied and not state.closed
-        if not facts and not (unapplied and run and not state.held):
+        if not facts and not (unapplied and run and not state.still):
             parked = self._park_if_it_cannot_run(now_ms)
             return parked, bool(parked) or bool(self._broken)
         kinds = {type(fact) for fact in facts}
         terminated = RunTerminated in kinds
         lifted = not kinds.isdisjoint((Resumed, CancelRequested, RunForked))
         pausing = Paused in kinds and state.compensation is not Compensation.RUNNING
-        held = Parked in kinds or ((state.held or pausing) and not lifted)
+        held = Parked in kinds or ((state.still or pausing) and not lifted)
         if self._instance is None or terminated or held or not run:
             if terminated:
                 self._withdraw_all()
@@ -598,7 +640,7 @@ class Resident:
     def _send(self, sent: MessageSent | ChildScheduled) -> None:
         """Into the outbox, with the commit that records it: also when the run ends in the same one."""
         assert self._state.started is not None, "saga code runs in a started run"
-        trace = self._traceparents[1](self._state.started, self._state.episode.number, sent.number)
+        trace = self._lent.message_traceparent(self._state.started, self._state.episode.number, sent.number)
         self._outbox.append(envelope_of(self.id, self.run_id, sent, trace).encode())
 
     # --- messages
@@ -608,6 +650,8 @@ class Resident:
         if isinstance(message, Start):
             return self._on_start(mail, message, now_ms)
         if isinstance(message, Update | UpdateAsked):
+            if self.apart is not None and self.placed is not None:  # a validator must see it before the history does
+                return self.apart.keep(mail)
             return self._on_update(mail.entry, message, now_ms)
         if self.closed:
             if self._state.started is not None:  # else its start cannot be read here, and a newer host needs this too
@@ -696,9 +740,10 @@ class Resident:
         self.evict()
         self._state, self.attempts, self._blocked = RunState(), {}, ""
         self._extent = Extent()
+        apart = self._runs_apart(saga_type)
         if saga_type is None:
             self._blocked = _no_code(started.type)
-        elif not self._sentence:
+        elif not apart and not self._sentence:
             self._instance = Instance(saga_type, self._registry.learn)
             self._state = self._instance.state
 
@@ -722,6 +767,14 @@ class Resident:
             self._effects.dispatch.append(self._task(open_step, 1))
         for step in self._state.cancelled_steps:
             self._withdraw(step, now_ms)
+
+    def _answer_or_keep(self, queries: list[MailInput]) -> None:
+        if self.apart is not None and self.placed is not None:
+            self.apart.keep(*queries)
+            return
+        for query in queries:
+            self._discard.append(query.entry)
+            self._answer(query.message)  # type: ignore[arg-type]
 
     def _answer(self, query: Query) -> None:
         try:
@@ -811,8 +864,13 @@ class Resident:
         """Whether the answer to a message is among the facts of this turn."""
         return any(isinstance(fact, _ANSWERS) and fact.number == number for fact in self._facts)
 
-    def _on_unplaced(self, said: Unplaced) -> bool:
-        """Kept beside the attempt, for whoever asks what the instance waits for."""
+    def _on_hindrance(self, said: Unplaced | Stranded, now_ms: int) -> bool:
+        """Of a step: kept beside its attempt, for whoever asks what the instance waits for."""
+        if isinstance(said, Stranded):
+            if self.placed is not None and not self._state.held:
+                self._facts.append(Parked(said.why, at_ms=now_ms))
+                self._notice = True
+            return False
         attempt = self.attempts.get(said.key.step)
         if attempt is None or said.key.run_id != self.run_id or attempt.number != said.attempt or attempt.next_ms:
             return False
@@ -830,7 +888,9 @@ class Resident:
             failure = Failure.cancelled(failure.outcome)
         elif failure.kind == CANCELLED:  # nobody asked: the activity raised it by itself
             failure = replace(failure, kind=ERROR)
-        verdict = after_failure(self._options(open_step), attempt, failure, now_ms, self._draw(), never_ran=never_ran)
+        verdict = after_failure(
+            self._options(open_step), attempt, failure, now_ms, self._lent.draw(), never_ran=never_ran
+        )
         if isinstance(verdict, RetryAt | Park):
             attempt.number += 1
             attempt.unplaced = ""
@@ -905,7 +965,7 @@ class Resident:
 
     def _trace_of(self, step: int, attempt: int) -> str:
         started = self._state.started
-        return "" if started is None else self._traceparents[0](started, self._state.episode.number, step, attempt)
+        return "" if started is None else self._lent.traceparent(started, self._state.episode.number, step, attempt)
 
     # --- what is written
 
@@ -948,10 +1008,14 @@ class Resident:
 
     def _needs_an_owner(self) -> bool:
         """Whether a new owner must look at it: steps are in flight, code is missing, or other code may mend it."""
-        if self._state.closed or self._state.parked:
-            return not self._state.closed and self._state.parked_by != ""
+        state = self._state
+        if state.closed:
+            return False
+        if state.parked and state.still:
+            return state.parked_by != ""
         in_flight = any(attempt.next_ms == 0 for attempt in self.attempts.values())
-        return in_flight or ((self._blocked != "" or self._unapplied) and not self._state.paused)
+        unseen = self._unapplied or (self._instance is not None and self._instance.has_unapplied)
+        return in_flight or ((self._blocked != "" or unseen) and not state.still)
 
     def _next_ms(self) -> int | None:
         retries = [attempt.next_ms for attempt in self.attempts.values() if attempt.next_ms]

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sagas.engine.resident import Input, Resident, Turn
+from sagas.engine.placement import Held, Seated
+from sagas.engine.resident import Input, Turn
 from sagas.engine.steps import StepReport
 from sagas.store.port import Batch, Claim, Transition
 
@@ -23,12 +24,12 @@ class Shard:
     sequence: int
     read_upto: str = "0"  # in the mailbox
     relayed_upto: str = "0"  # in the outbox
-    residents: OrderedDict[str, Resident] = field(default_factory=OrderedDict)  # least recently used first
+    residents: OrderedDict[str, Held] = field(default_factory=OrderedDict)  # least recently used first
     waiting: dict[str, list[Input]] = field(default_factory=dict)  # inputs of instances that are being loaded
     adopting: set[str] = field(default_factory=set)  # of those: their attempts in flight are being asked for
     dirty: dict[str, None] = field(default_factory=dict)  # residents with inputs, in order of arrival
-    turns: list[tuple[Resident, Turn]] = field(default_factory=list)  # for the next flush
-    sending: list[tuple[Resident, Turn]] = field(default_factory=list)  # in the flush that is under way
+    turns: list[tuple[Held, Turn]] = field(default_factory=list)  # for the next flush
+    sending: list[tuple[Held, Turn]] = field(default_factory=list)  # in the flush that is under way
     export: ShardExport | None = None  # where spans are wanted
     next_due_ms: int | None = None
     expires_ms: int | None = 0  # when the first of its ended runs does; 0: not looked for yet
@@ -50,7 +51,7 @@ class Shard:
         if when_ms is not None and (self.expires_ms is None or when_ms < self.expires_ms):
             self.expires_ms = when_ms
 
-    def batch(self, turns: list[tuple[Resident, Turn]]) -> Batch:
+    def batch(self, turns: list[tuple[Held, Turn]]) -> Batch:
         """The batch that writes ``turns``."""
         marking = None if self.export is None else self.export.marking(turn for _, turn in turns)
         return Batch(
@@ -87,10 +88,17 @@ class Shard:
     def _refuse_reports(self) -> None:
         for inputs in (
             *(turn.inputs for _, turn in (*self.sending, *self.turns)),
-            *(resident.inputs for resident in self.residents.values()),
+            *(r.untaken() if isinstance(r, Seated) else r.inputs for r in self.residents.values()),
             *self.waiting.values(),
         ):
             refuse_reports(inputs)
+
+
+def settle_reports(inputs: Iterable[Input]) -> None:
+    """Whoever handed these reports over needs them no more."""
+    for each in inputs:
+        if isinstance(each, StepReport) and each.receipt is not None:
+            each.receipt.settled()
 
 
 def refuse_reports(inputs: Iterable[Input]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
@@ -16,6 +16,7 @@ from sagas.kernel.definition import check_class, check_function
 from sagas.kernel.duration import END_MS, Duration, optional_ms, retention_ms
 from sagas.kernel.events import CONTINUOUS, EPISODES
 from sagas.kernel.handlers import Handler, Kind, handlers_of
+from sagas.kernel.resources import RayResources, checked_resources
 from sagas.limits import RETENTION_DAYS
 from sagas.payloads import Signature
 
@@ -36,6 +37,10 @@ BUGS: tuple[type[BaseException], ...] = (
 """Exceptions that only a bug makes: they park the instance instead of failing it."""
 
 TraceMode = Literal["episodes", "continuous"]
+
+PlacementMode = Literal["pooled", "dedicated"]
+POOLED: PlacementMode = "pooled"
+DEDICATED: PlacementMode = "dedicated"
 
 MARK = "__saga_type__"
 
@@ -60,6 +65,8 @@ class SagaType:
     timeout_ms: int | None = None  # of a whole chain of runs
     retry: Retry | None = None  # of a run that failed; None: never
     retention_ms: int | None = retention_ms(RETENTION_DAYS)  # of an ended run; None: for ever
+    placement: PlacementMode = POOLED
+    ray: Mapping[str, Any] | None = None  # resources of the process of its own
 
     def deadline_ms(self, begins_ms: int) -> int:
         """When a run that begins then is to be over at the latest; 0: never."""
@@ -161,6 +168,8 @@ def saga(
     timeout: Duration | None = None,
     retry: Retry | None = None,
     retention: float | timedelta | None = RETENTION_DAYS,
+    placement: PlacementMode = "pooled",
+    ray: RayResources | None = None,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
 ) -> _Decorator: ...
@@ -172,6 +181,8 @@ def saga(
     timeout: Duration | None = None,
     retry: Retry | None = None,
     retention: float | timedelta | None = RETENTION_DAYS,
+    placement: PlacementMode = "pooled",
+    ray: RayResources | None = None,
     park_on: Iterable[type[BaseException]] | None = None,
     trace_mode: TraceMode = "episodes",
 ) -> Any:
@@ -185,14 +196,24 @@ def saga(
     an instance instead of failing it. ``retention``: for how many days (or a timedelta) an ended run is kept, 30 if
     nothing is said, None for ever; then its owner removes it, and its id is as if it had never been.
     ``trace_mode``: a trace for each burst of activity (the default), or "continuous", one for the whole run, which
-    suits short sagas. Raises: DefinitionError, InvalidArgument.
+    suits short sagas.
+
+    ``placement="dedicated"``: where hosts are on Ray, an instance that is awake has a process of its own, with what
+    ``ray={"num_gpus": 1}`` asks for (nothing: it shares the machine); elsewhere it changes nothing.
+    Raises: DefinitionError, InvalidArgument.
     """
     if trace_mode not in (EPISODES, CONTINUOUS):
         raise DefinitionError(f"trace_mode is {EPISODES!r} or {CONTINUOUS!r}, not {trace_mode!r}")
     if retry is not None and (not isinstance(retry, Retry) or retry.park_after is not None):
         raise DefinitionError(f"retry is a Retry without park_after, not {retry!r}")
+    if placement not in (POOLED, DEDICATED):
+        raise DefinitionError(f"placement is {POOLED!r} or {DEDICATED!r}, not {placement!r}")
+    if ray is not None and placement != DEDICATED:
+        raise DefinitionError(f"@saga(ray=...) is for a process of its own: say placement={DEDICATED!r} too")
     options = {
         "retry": retry,
+        "placement": placement,
+        "ray": checked_resources(ray, "@saga"),
         "timeout_ms": optional_ms(timeout, "timeout"),
         "retention_ms": retention_ms(retention),
         "park_on": BUGS if park_on is None else tuple(park_on),

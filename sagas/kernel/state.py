@@ -137,6 +137,11 @@ class RunState:
         return bool(self.parked) or (self.paused and self.compensation is not Compensation.RUNNING)
 
     @property
+    def still(self) -> bool:
+        """Whether it is held, and no cancel is recorded that its code has not seen: that runs code all the same."""
+        return self.held and self.rested
+
+    @property
     def attention(self) -> str:
         """Why an operator must act: the reason of a parked run, or the undo that is stuck; "" when nobody must."""
         if self.parked or self.closed or not self.stuck:

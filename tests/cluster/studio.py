@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sagas import ActivityFailed, Retry, activity, saga
+from sagas import ActivityFailed, Retry, activity, query, saga, signal, wait_until
 
 
 def _note(diary: str, word: str) -> None:
@@ -76,3 +77,34 @@ async def prints() -> int:
 @saga
 async def invitation() -> int:
     return await post()
+
+
+@saga(placement="dedicated", ray={"resources": {"imax": 0.5}})
+@dataclass
+class Cinema:
+    """Runs in a process of its own, which it tells of."""
+
+    diary: str
+    shown: list[str] = field(default_factory=list)
+
+    async def run(self) -> list[str]:
+        await wait_until(lambda: "end" in self.shown)
+        return self.shown
+
+    @signal
+    async def show(self, name: str) -> None:
+        await project(self.diary, name)
+        self.shown.append(name)
+
+    @query
+    def process(self) -> int:
+        return os.getpid()
+
+    @query
+    def so_far(self) -> list[str]:
+        return self.shown
+
+
+@activity
+def project(diary: str, name: str) -> None:
+    _note(diary, name)

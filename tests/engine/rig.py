@@ -11,6 +11,7 @@ from sagas.engine.attempt import AttemptRunner
 from sagas.engine.executor import Executor, InProcessExecutor
 from sagas.engine.exporting import Exporter
 from sagas.engine.host import Host, HostSettings
+from sagas.engine.placement import Placement
 from sagas.engine.steps import StepKey, StepReport, StepTask
 from sagas.kernel.events import Event, decode_chunk
 from sagas.kernel.registry import Registry
@@ -61,14 +62,19 @@ class Rig:
         self.hosts: list[tuple[Host, Executor]] = []
 
     async def host(
-        self, *known: Any, held: HeldExecutor | None = None, exporter: Exporter | None = None, **settings: Any
+        self,
+        *known: Any,
+        held: HeldExecutor | None = None,
+        exporter: Exporter | None = None,
+        placement: Placement | None = None,
+        **settings: Any,
     ) -> Host:
         """Start one more host; it knows ``known``, or all that the rig knows."""
         registry = Registry()
         for definition in known or self.known:
             registry.add(definition)
         of = HostSettings(owner=f"host-{len(self.hosts)}", lease_ms=3000, mail_block_ms=300)
-        host = Host(self.store, registry, self.clock, _with(of, settings), exporter=exporter)
+        host = Host(self.store, registry, self.clock, _with(of, settings), exporter=exporter, placement=placement)
         executor = held or InProcessExecutor(AttemptRunner(registry, self.clock, 1), host.deliver, host.heard)
         self.hosts.append((host, executor))
         await host.start(executor)

@@ -50,6 +50,11 @@ def render(film: str) -> bytes:
 def erase(film: bytes | None, name: str) -> None: ...
 
 
+@saga(placement="dedicated", ray={"resources": {"tape": 1}})
+async def film(name: str) -> None:
+    await render(name)
+
+
 def _queues() -> dict[str, sagas.Workers | int]:
     big: sagas.RayResources = {"num_gpus": 4}
     render.options(ray=big)
