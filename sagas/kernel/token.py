@@ -30,17 +30,17 @@ class Token:
     secret: bytes
 
     def text(self) -> str:
-        """As it is given away: letters, digits, ``-`` and ``_``."""
+        """As it is given away: letters, digits, ``-`` and ``_``, a letter first (``-`` begins options of commands)."""
         packed: bytes = msgpack.packb((self.id, self.run_id, self.number, self.secret))
-        return base64.urlsafe_b64encode(_check(packed) + packed).decode().rstrip("=")
+        return base64.urlsafe_b64encode(packed + _check(packed)).decode().rstrip("=")
 
     @classmethod
     def parse(cls, text: str) -> Token:
         """The typed form. Raises: InvalidArgument when it is no token, or not a whole one."""
         try:
             data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            packed = data[_CHECK_BYTES:]
-            if data[:_CHECK_BYTES] != _check(packed):
+            packed, check = data[:-_CHECK_BYTES], data[-_CHECK_BYTES:]
+            if check != _check(packed):
                 raise ValueError("its checksum is another")
             id, run_id, number, secret = msgpack.unpackb(packed)
             if not (isinstance(run_id, str) and type(number) is int and isinstance(secret, bytes)):

@@ -17,7 +17,7 @@ from tests.servers import binary_of
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["start", "shop:Nope"], "there are: shop:Subscription USER"),
+        (["start", "shop:Nope"], "there are: shop:Approval, shop:Subscription USER"),
         (["start", "shop:book"], "names no saga"),
         (["start", "nowhere:nap"], "'nowhere' cannot be found"),
         (["start", "shop.py:nap"], "dotted name"),
